@@ -25,7 +25,7 @@ LONG = ("demo", "run", "train", "pretrain", "eval", "report")
 TOPS = {".ci", "benchmarks", "docs", "recipes", "src", "tests"}
 PACKAGE = {
     *("catalog", "cli", "evaluation", "mixture", "models", "report", "studies", "study", "tasks", "templates"),
-    *("tokens", "training", "world"),
+    *("interop", "tokens", "training", "world"),
 }
 
 
@@ -47,7 +47,9 @@ def is_there(path: str) -> bool:
 
 
 def openflan_arguments(text: str) -> list[list[str]]:
-    return [shlex.split(line)[1:] for line in shell_lines(text) if line.startswith("openflan ")]
+    """What stands behind `openflan`, or behind its module where a launcher starts it."""
+    lines = [re.sub(r"^torchrun .* -m openflan\.cli\.main ", "openflan ", line) for line in shell_lines(text)]
+    return [shlex.split(line)[1:] for line in lines if line.startswith("openflan ")]
 
 
 SHORT = [a for a in openflan_arguments(README) if a[0] not in LONG and "--data-root" not in a]
@@ -57,7 +59,10 @@ ALL = [(page.name, arguments) for page in PAGES for arguments in openflan_argume
 def test_the_commands_are_found():
     assert len(SHORT) == 5
     assert len(ALL) > 20
-    assert {line.split()[0] for page in PAGES for line in shell_lines(page.read_text())} == {"make", "openflan"}
+    first = {line.split()[0] for page in PAGES for line in shell_lines(page.read_text())}
+    assert first == {"make", "openflan", "torchrun"}
+    launched = "```sh\ntorchrun --nproc-per-node 2 -m openflan.cli.main eval base --seed 1\n```"
+    assert openflan_arguments(launched) == [["eval", "base", "--seed", "1"]]
 
 
 @pytest.mark.parametrize("arguments", SHORT, ids=" ".join)
@@ -103,7 +108,7 @@ def test_paths_are_found_and_can_be_missing():
 
 def test_the_map_of_the_readme_names_every_folder():
     rows = re.findall(r"^\| `([^`]+/)` \|", README, re.MULTILINE)
-    assert len(rows) == 17
+    assert len(rows) == 18
     assert [folder for folder in rows if not (ROOT / folder).is_dir()] == []
     folders = {path.name for path in SRC.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert {Path(row).name for row in rows if row.startswith("src/")} == folders == PACKAGE

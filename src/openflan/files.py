@@ -118,13 +118,16 @@ def read_json(path: Path) -> Any:
         raise RunError(path, f"a file that cannot be read ({exc})", "JSON", "Remove it to make it anew.") from exc
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a JSON Lines file, plain or `.gz`. A bad line raises DataError naming file and line."""
+def read_jsonl(path: Path, still_written: bool = False) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON Lines file, plain or `.gz`. A bad line raises DataError naming file and line.
+
+    Of a file that is `still_written`, or was when its writer was killed, a last line without its end is passed over.
+    """
     line_number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
             for line_number, line in enumerate(file, start=1):
-                if line.strip():
+                if line.strip() and not (still_written and not line.endswith("\n")):
                     yield _object(path, line_number, line)
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as exc:
         found = f"{exc or type(exc).__name__} after line {line_number}"

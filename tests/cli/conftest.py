@@ -1,5 +1,6 @@
 """The command as a user starts it, a recipe of seconds, and one finished run of it that all tests share."""
 
+import io
 import os
 import pty
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,17 +81,17 @@ def openflan_command() -> Callable[..., Ended]:
     return run
 
 
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+@pytest.fixture(scope="session")
+def call() -> Callable[..., Ended]:
     """Run the entry point in this process: quick, for commands that end before they start another."""
 
     def run(*args: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["openflan", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return Ended(int(stop.value.code or 0), captured.out, captured.err)
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr(sys, "argv", ["openflan", *map(str, args)])
+            with pytest.raises(SystemExit) as stop:
+                main()
+        return Ended(int(stop.value.code or 0), out.getvalue(), err.getvalue())
 
     return run
 

@@ -115,3 +115,28 @@ def test_ten_megabytes_of_output_are_stopped(call, card):
     ended = call("tasks", "check", path)
     assert ended.code == 1
     assert "template how, mood/samples/0: a row that cannot be rendered: " in ended.out
+
+
+@pytest.mark.parametrize(
+    ("metrics", "told"),
+    [
+        ("[accurracy]", "the unknown metric 'accurracy' (Did you mean accuracy?)"),
+        ("[accuracy, rougeL]", "the metric rougeL, which needs text, for a choice between two fixed options"),
+        ("[accuracy, group_exact_match]", "the metric group_exact_match, which needs `group_by`"),
+        ("[]", "no metric"),
+    ],
+)
+def test_a_metric_that_cannot_score_the_answers(call, card, metrics, told):
+    """A finding of `tasks check`, and an error before anything is planned, loaded or asked."""
+    path = card(GOOD.replace("[accuracy]", metrics))
+    ended = call("tasks", "check", path)
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.splitlines() == [f"{path}: {told}", "1 tasks checked, 1 findings"]
+    (path.parent / "mood").mkdir()
+    (path.parent / "mood" / "validation.jsonl").write_text('{"text": "It rains.", "label": 0}\n')
+    changes = "data.tasks=[world_trec]", "data.evaluate=[mood]", "held_out=[sentiment]"
+    small = "--catalog", path, *(word for change in changes for word in ("--set", change))
+    for command in (("eval", "base", "--catalog", path, "--task", "mood"), ("plan", "demo", *small)):
+        ended = call(*command, "--data-root", path.parent)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(f"openflan: {path}: found {told}; expected metrics of its kind of answer.")

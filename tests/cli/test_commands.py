@@ -68,15 +68,20 @@ def test_every_command_shows_an_example_that_it_understands():
             "data fetch",
             "demo",
             "eval",
+            "export lm-eval",
+            "import lm-eval",
+            "import natural-instructions",
+            "import promptsource",
             "plan",
             "pretrain",
             "preview",
             "report",
+            "results compare",
+            "results show",
             "run",
             "tasks check",
-            "tasks list",
         ),
-        *("tasks new", "tasks show", "train"),
+        *("tasks list", "tasks new", "tasks show", "train"),
     ]
     for name, command in found.items():
         [example] = [line.strip() for line in command.help.splitlines() if line.strip().startswith("Example:")]

@@ -12,7 +12,8 @@ import yaml
 from openflan.files import exclusive
 
 ROW = ["held_out", "arm", "score", "low", "high", "num_examples", "num_templates"]
-DIFFERENCE = ["held_out", "a", "b", "difference", "low", "high"]
+DIFFERENCE = ["held_out", "a", "b", "difference", "low", "high", "p_value", "adjusted", "detectable"]
+DIFFERENCE += ["num_unpaired"]
 ARMS = ["untuned, options", "untuned, no options", "tuned", "tuned, shuffled labels"]
 JOBS = [(name, job) for name in ("sentiment", "translation") for job in ("tuned", "shuffled", "untuned")]
 STOPPED = "openflan: stopped; the same command continues where it was.\n"
@@ -26,7 +27,13 @@ def same(directory: Path) -> dict[str, Any]:
     """What must not differ between two runs of one recipe: all but times and the command as it was typed."""
     found = results(directory)
     runs = [{key: value for key, value in run.items() if key != "command"} for run in found["runs"]]
-    return {"rows": found["rows"], "differences": found["differences"], "details": found["details"], "runs": runs}
+    return {
+        "rows": found["rows"],
+        "differences": found["differences"],
+        "details": found["details"],
+        "tasks": found["tasks"],
+        "runs": runs,
+    }
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -35,7 +42,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_the_results_have_the_form_that_is_promised(finished):
     found = results(finished.directory)
-    assert list(found) == ["rows", "differences", "seconds", "details", "runs"]
+    assert list(found) == ["rows", "differences", "seconds", "tasks", "details", "runs"]
     assert [list(row) for row in found["rows"]] == [ROW] * 9
     assert [(row["held_out"], row["arm"]) for row in found["rows"]] == [
         *[("sentiment", arm) for arm in [*ARMS, "majority"]],
@@ -51,6 +58,14 @@ def test_the_results_have_the_form_that_is_promised(finished):
     for row in found["differences"]:
         expected = score[row["held_out"], row["a"]] - score[row["held_out"], row["b"]]
         assert row["difference"] == pytest.approx(expected)
+        assert 0 < row["p_value"] <= row["adjusted"] <= 1
+    assert [(row["held_out"], row["arm"], row["task"]) for row in found["tasks"]] == [
+        *[("sentiment", arm, task) for arm in ARMS for task in ("world_reviews", "world_sst")],
+        *[("translation", arm, task) for arm in ARMS for task in ("world_translate_en_ve", "world_translate_ve_en")],
+    ]
+    assert {row["num_prompts"] for row in found["tasks"]} == {20} and {
+        row["num_unscored"] for row in found["tasks"]
+    } == {0}
     assert list(found["seconds"]) == ["prepare", "tune and evaluate", "score", "total"]
     assert 0 < found["seconds"]["tune and evaluate"] < found["seconds"]["total"]
 
@@ -231,6 +246,7 @@ def test_a_base_of_ones_own_from_text_to_a_score(openflan_command, tmp_path):
     ask = "eval", tmp_path / "base" / "model", "--task", "world_sst", "--limit", "2", "--out", tmp_path / "eval"
     ended = openflan_command(*ask, "--json")
     assert (ended.code, ended.err) == (0, "")
-    [score] = json.loads(ended.out)
+    [evaluation] = json.loads(ended.out)["evaluations"]
+    [score] = evaluation["tasks"]
     assert score["task"] == "world_sst" and (score["num_examples"], score["num_templates"]) == (2, 5)
     assert 0 <= score["low"] <= score["score"] <= score["high"] <= 1

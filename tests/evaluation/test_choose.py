@@ -3,11 +3,11 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from openflan.evaluation.choose import pack_options, score_options
+from openflan.evaluation.choose import OptionPrompt, pack_options, score_options, shared_groups
 from openflan.models.lm import HuggingFaceModel
 from openflan.tokens.batch import collate
 from openflan.tokens.encode import Fitted, Lengths, fit
-from openflan.tokens.pack import Pack, branched_segment, plain_segment
+from openflan.tokens.pack import Pack, plain_segment
 from toys import choice_example, toy_model, toy_task
 
 TOLERANCE = 1e-5
@@ -44,11 +44,15 @@ def requests(model: HuggingFaceModel) -> dict[int, Fitted]:
     return found
 
 
+def prompts(model: HuggingFaceModel, asked: Mapping[int, Fitted]) -> dict[int, OptionPrompt]:
+    encode = model.codec.target_ids
+    return {n: OptionPrompt(f.input_ids, [encode(option) for option in f.prompt.options]) for n, f in asked.items()}
+
+
 def score(model: HuggingFaceModel, asked: Mapping[int, Fitted], pack_tokens: int, batch: int) -> dict[int, tuple]:
-    packs = pack_options(asked, model.codec, pack_tokens)
     scored: dict[int, tuple[float, ...]] = {}
-    for start in range(0, len(packs), batch):
-        part = score_options(model, packs[start : start + batch])
+    for some in pack_options(prompts(model, asked), pack_tokens, batch):
+        part = score_options(model, some)
         assert not part.keys() & scored.keys()
         scored |= part
     return scored
@@ -88,7 +92,7 @@ def test_branches_score_as_each_option_alone(model, attention):
 def test_neither_batches_nor_packs_nor_order_change_a_score(model):
     asked = requests(model)
     reference = score(model, asked, pack_tokens=64, batch=1)
-    assert [len(pack_options(asked, model.codec, size)) for size in (64, 300, 1024)] == [6, 3, 1]
+    assert [len(pack_options(prompts(model, asked), size)) for size in (64, 300, 1024)] == [6, 3, 1]
     shuffled = {number: asked[number] for number in (3, 9, 0, 7, 5, 1, 8, 2, 6, 4)}
     for order in (asked, shuffled):
         for pack_tokens in (64, 300, 1024):
@@ -114,8 +118,8 @@ def test_a_renumbered_request_keeps_its_scores(model):
 def test_options_in_another_order_keep_their_scores(model):
     trunk = model.codec.prompt_ids("Is it so?")
     options = [model.codec.target_ids(option) for option in CASES["leading tokens shared"]]
-    forward = score_options(model, [Pack(64, [branched_segment(0, trunk, options)])])[0]
-    backward = score_options(model, [Pack(64, [branched_segment(0, trunk, options[::-1])])])[0]
+    [forward] = [score_options(model, batch)[0] for batch in pack_options({0: OptionPrompt(trunk, options)}, 64)]
+    [backward] = [score_options(model, batch)[0] for batch in pack_options({0: OptionPrompt(trunk, options[::-1])}, 64)]
     assert forward == pytest.approx(backward[::-1], abs=TOLERANCE)
 
 
@@ -123,7 +127,8 @@ def test_options_in_another_order_keep_their_scores(model):
 def test_a_score_is_what_training_would_lose_on_the_target(model):
     """The sum over an option is minus the loss of the same ids trained on, without end of text."""
     trunk, target = model.codec.prompt_ids("Is it so?"), model.codec.target_ids("the cat sat")
-    scored = score_options(model, [Pack(64, [branched_segment(0, trunk, [target, target[:1]])])])[0]
+    [batch] = pack_options({0: OptionPrompt(trunk, [target, target[:1]])}, 64)
+    scored = score_options(model, batch)[0]
     trained = model.log_probs(collate([Pack(64, [plain_segment(0, [*trunk, *target, 0], len(target) + 1)])])).tolist()
     assert len(trained) == len(target) + 1 > 3
     assert scored == pytest.approx((sum(trained[:-1]), trained[0]), abs=TOLERANCE)
@@ -142,6 +147,77 @@ def test_scores_do_not_lie_on_a_grid_of_half_precision():
 def test_a_request_longer_than_the_packs_gets_packs_that_hold_it():
     model = toy_model("llama")
     asked = requests(model)
-    packs = pack_options(asked, model.codec, 16)
+    packs = [pack for batch in pack_options(prompts(model, asked), 16) for pack in batch.packs]
     assert {p.capacity for p in packs} == {max(p.num_tokens for p in packs)}
     assert sorted(s.key for p in packs for s in p.segments) == list(range(10))
+
+
+EXEMPLARS = "Tom likes the red boat.\nYes\n\nThe dog ran to the river.\nNo\n\n" * 2
+
+
+def shared_prompts(model: HuggingFaceModel) -> dict[int, OptionPrompt]:
+    """Three prompts after the same exemplars, two with a passage of their own before a question, and one alone."""
+    encode = model.codec.target_ids
+    texts = [f"{EXEMPLARS}Is it {n}?" for n in range(3)] + [f"{LONG}. {LONG}? {n}" for n in "ab"] + ["Is it so?"]
+    options = [encode(text) for text in CASES["a prefix"]]
+    return {n: OptionPrompt(tuple(model.codec.prompt_ids(text)), options[: 2 + n % 2]) for n, text in enumerate(texts)}
+
+
+@pytest.mark.parametrize("attention", ["sdpa", "segmented"])
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_prompts_that_begin_alike_score_as_each_alone(kind, attention):
+    model = toy_model(kind, attention)
+    asked = shared_prompts(model)
+    batches = pack_options(asked, pack_tokens=128)
+    assert sorted(sorted(batch.requests) for batch in batches) == [[0, 1, 2], [3, 4], [5]]
+    alone = {}
+    for number, prompt in asked.items():
+        alone |= score_options(model, pack_options({number: prompt}, 128)[0])
+    together = {number: scores for batch in batches for number, scores in score_options(model, batch).items()}
+    assert together.keys() == alone.keys()
+    for number, expected in alone.items():
+        assert together[number] == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_what_is_shared_is_processed_once():
+    """Tokens processed over the least possible: prompt once and options, what is shared once for a batch."""
+    exemplars = tuple(range(2, 202))
+    asked = {n: OptionPrompt((*exemplars, 7, n), [(5, 6), (8,)]) for n in range(2, 102)}
+    batches = pack_options(asked, pack_tokens=512)
+    assert sum(batch.num_tokens for batch in batches) == 201 * len(batches) + 100 * (1 + 3)
+    assert len(batches) == 2
+    singles = {n: OptionPrompt((n, *exemplars[: n % 40]), [(5, 6), (8,)]) for n in range(2, 102)}
+    batches = pack_options(singles, pack_tokens=512)
+    assert sum(batch.num_tokens for batch in batches) == sum(map(len, singles.values()))
+
+
+def test_groups_save_the_most():
+    a, b = tuple(range(100, 180)), tuple(range(200, 248))
+    both = [(*b, 1), (*b, 2), (*a, 1), (*a, 2)]
+    assert shared_groups(sorted(both)) == [range(0, 2), range(2, 4)]
+    assert shared_groups([(1, 2, 3), (1, 2, 4)]) == [range(0, 1), range(1, 2)]  # too little to be worth it
+    assert shared_groups([]) == []
+    head = tuple(range(40))
+    assert shared_groups([(*head, 1), (*head, 2), (*head, 3)]) == [range(0, 3)]
+    assert shared_groups([(*head, *a, 1), (*head, *a, 2), (*head, *b, 1)]) == [range(0, 2), range(2, 3)]
+
+
+def test_equal_prompts_and_equal_options_keep_their_own_scores():
+    model = toy_model("llama")
+    ids = tuple(model.codec.prompt_ids(EXEMPLARS))
+    yes = model.codec.target_ids("Yes")
+    [batch] = pack_options({3: OptionPrompt(ids, [yes, yes]), 8: OptionPrompt(ids, [yes])}, 512)
+    found = score_options(model, batch)
+    assert found[3] == pytest.approx((found[8][0], found[8][0]), abs=TOLERANCE)
+
+
+def test_a_model_that_reads_no_packs_scores_the_same():
+    model = toy_model("gpt2")
+    asked = shared_prompts(model)
+    expected = {n: s for batch in pack_options(asked, 128) for n, s in score_options(model, batch).items()}
+    alone = toy_model("gpt2")
+    alone.alone_because = "a test"
+    found = {n: s for batch in pack_options(asked, 128) for n, s in score_options(alone, batch).items()}
+    assert found.keys() == expected.keys()
+    for number, scores in expected.items():
+        assert found[number] == pytest.approx(scores, abs=TOLERANCE)

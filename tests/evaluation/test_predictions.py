@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -54,3 +55,13 @@ def test_counts_and_gold_must_fit_the_options() -> None:
         Prediction.from_json(CHOICE.to_json() | {"num_tokens": [2]})
     with pytest.raises(RunError, match="gold 2 of 2 options"):
         Prediction.from_json(CHOICE.to_json() | {"gold": 2})
+
+
+def test_optional_fields_are_stored_only_where_there_are_any() -> None:
+    both = dataclasses.replace(CHOICE, prior_logprobs=(-1.5, -0.5), group="q1")
+    value = both.to_json()
+    assert (value["prior_logprobs"], value["group"]) == ([-1.5, -0.5], "q1")
+    assert Prediction.from_json(json.loads(json.dumps(value))) == both
+    assert set(value) - set(CHOICE.to_json()) == {"prior_logprobs", "group"}
+    with pytest.raises(RunError, match="found 1 prior log-probs of 2 options; expected one for each option, or none"):
+        dataclasses.replace(CHOICE, prior_logprobs=(-1.5,))

@@ -1,8 +1,7 @@
+import dataclasses
 import random
-import time
 from collections.abc import Sequence
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,12 +10,13 @@ from openflan.errors import RunError
 from openflan.evaluation.predictions import Prediction
 from openflan.evaluation.scores import (
     Score,
-    _bootstrap,
-    _Table,
+    best_dev_template,
     cluster_score,
     majority,
+    option_prior,
     paired_difference,
     task_scores,
+    task_weights,
 )
 
 
@@ -113,14 +113,6 @@ def _width(score: Score) -> float:
     return score.high - score.low
 
 
-def test_incomplete_and_complete_tables_agree() -> None:
-    credit = np.array([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 1.0]])
-    complete = _bootstrap(_Table("rte", ("a", "b"), credit), 0)
-    one_more = np.hstack([credit, np.full((4, 1), np.nan)])  # a third template that nothing scored
-    assert _bootstrap(_Table("rte", ("a", "b", "c"), one_more), 0) == pytest.approx(complete)
-    assert complete.shape == (2000,)
-
-
 @settings(max_examples=10, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_order_reaches_no_number(order: random.Random) -> None:
@@ -170,9 +162,30 @@ def test_arms_on_different_rows_are_not_compared() -> None:
         paired_difference(RTE + CB, RTE, "accuracy", 0)
 
 
-def test_arms_with_other_unscored_rows_are_not_compared() -> None:
-    with pytest.raises(RunError, match="rte: found 1 pairs of which only one is scored"):
-        paired_difference(RTE, [unscored("rte", 0, "t0"), *RTE[1:]], "accuracy", 0)
+def test_what_one_arm_could_not_answer_is_left_out_of_both() -> None:
+    """Of 4 rows and 2 templates, the first row with the first template: 1.5/3 and 1/4 are left of RTE."""
+    wrong = grid("rte", [[0, 0]] * 4)
+    for lacking in ([unscored("rte", 0, "t0"), *wrong[1:]], [*wrong[1:], unscored("rte", 0, "t0")]):
+        gap = paired_difference(RTE, lacking, "accuracy", 0)
+        assert (gap.difference, gap.num_unpaired) == (pytest.approx((0.5 + 0.25) / 2), 1)
+        assert paired_difference(lacking, RTE, "accuracy", 0).difference == pytest.approx(-0.375)
+    both = [unscored("rte", 0, "t0"), *RTE[1:]], [unscored("rte", 0, "t0"), *wrong[1:]]
+    gap = paired_difference(*both, "accuracy", 0)
+    assert (gap.difference, gap.num_unpaired) == (pytest.approx(0.375), 0)
+    nothing = [unscored("rte", i, f"t{j}") for i in range(4) for j in range(2)]
+    gap = paired_difference(RTE, nothing, "accuracy", 0)
+    assert (gap.difference, gap.p_value, gap.num_unpaired) == (None, None, 8)
+
+
+def test_a_group_of_which_one_arm_lacks_a_part_is_left_out() -> None:
+    def grouped(right: str) -> list[Prediction]:
+        rows = [answer("multirc", n, "t", float(letter)) for n, letter in enumerate(right)]
+        return [dataclasses.replace(p, group=f"q{n // 2}") for n, p in enumerate(rows)]
+
+    a, b = grouped("111111"), grouped("110000")
+    b[2] = dataclasses.replace(unscored("multirc", 2, "t"), group="q1")
+    gap = paired_difference(a, b, "group_exact_match", 0)
+    assert (gap.difference, gap.num_unpaired) == (0.5, 2)  # 1 and 1 of two groups, 1 and 0
 
 
 def test_nothing_to_compare_is_missing() -> None:
@@ -180,25 +193,117 @@ def test_nothing_to_compare_is_missing() -> None:
     assert paired_difference(a, a, "accuracy", 0).difference is None
 
 
-def test_majority_is_the_most_frequent_label_of_each_task() -> None:
-    labels = {
-        "rte": {"rte/test/0": "yes", "rte/test/1": "no", "rte/test/2": "no", "rte/test/3": "no"},  # 3/4
-        "cb": {"cb/test/0": "maybe", "cb/test/1": "yes"},  # 1/2, a tie
-    }
-    score = majority(labels, 0)
+def test_p_values_say_what_intervals_say() -> None:
+    better = grid("rte", [[1.0]] * 30 + [[0.0]] * 30)
+    worse = grid("rte", [[1.0]] * 20 + [[0.0]] * 40)  # 10 rows lost, none won
+    gap = paired_difference(better, worse, "accuracy", 0)
+    assert gap.low is not None and gap.low > 0
+    assert gap.p_value == pytest.approx(2 / 2001)  # no draw reaches 0: (5/6) ** 60 is 2 in 100,000
+    assert gap.standard_error == pytest.approx((10 / 60 * 50 / 60 / 60) ** 0.5, rel=0.06)
+    assert paired_difference(better, better, "accuracy", 0).p_value == 1.0
+    mixed = grid("rte", [[1.0]] * 25 + [[0.0]] * 5 + [[1.0]] * 5 + [[0.0]] * 25)  # 5 lost, 5 won
+    even = paired_difference(better, mixed, "accuracy", 0)
+    assert even.difference == 0 and even.p_value is not None and even.p_value > 0.9
+
+
+def test_a_paired_difference_of_a_corpus_metric() -> None:
+    rows = [(0, 0), (1, 1), (1, 1), (0, 1), (1, 0), (0, 0), (1, 1), (0, 0)] * 8
+    a = [chosen("cola", i, gold, gold) for i, (gold, _) in enumerate(rows)]
+    b = [chosen("cola", i, gold, said) for i, (gold, said) in enumerate(rows)]
+    gap = paired_difference(a, b, "matthews", 0)
+    assert gap.difference == pytest.approx(1 - 0.5)  # (3 * 3 - 1 * 1) / sqrt(4 * 4 * 4 * 4)
+    assert gap.low is not None and gap.high is not None and 0.2 < gap.low < 0.5 < gap.high < 0.8
+    score = cluster_score(b, "matthews", 0)
+    assert (score.value, score.num_examples, score.num_unscored) == (pytest.approx(0.5), 64, 0)
+    assert gap.standard_error == pytest.approx(score.standard_error)  # the other arm is right in every draw
+
+
+def chosen(task: str, row: int, gold: int, option: int, num_options: int = 2, group: str = "") -> Prediction:
+    logprobs = tuple(-1.0 if i == option else -2.0 for i in range(num_options))
+    ones = (1,) * num_options
+    return Prediction(f"{task}/test/{row}", task, "t0", gold, logprobs, ones, ones, None, (), group=group)
+
+
+def test_groups_are_drawn_together() -> None:
+    rows = [(g, right) for g in range(30) for right in [g % 2] * 4]  # all four answers of a question right, or none
+    grouped = [chosen("multirc", i, 1, right, group=f"q{g}") for i, (g, right) in enumerate(rows)]
+    apart = [chosen("multirc", i, 1, right) for i, (_, right) in enumerate(rows)]
+    clustered, naive = cluster_score(grouped, "accuracy", 0), cluster_score(apart, "accuracy", 0)
+    assert clustered.value == naive.value == 0.5
+    assert (clustered.num_examples, naive.num_examples) == (120, 120)
+    assert clustered.standard_error is not None and naive.standard_error is not None
+    assert clustered.standard_error / naive.standard_error == pytest.approx(2, rel=0.1)  # sqrt(4)
+    by_question = task_scores(grouped, "group_exact_match", 0)["multirc"]
+    assert by_question.score.value == 0.5
+    assert by_question.templates[0].num_examples == 120
+
+
+def test_margins_and_ties_are_told() -> None:
+    def asked(row: int, *logprobs: float) -> Prediction:
+        return Prediction(f"rte/test/{row}", "rte", "t0", 0, logprobs, (1, 2), (1, 1), None, ())
+
+    predictions = [asked(0, -1.0, -1.0), asked(1, -1.0, -1.5), asked(2, -3.0, -1.0), asked(3, -2.0, -3.0)]
+    found = task_scores([*predictions, unscored("rte", 4, "t0")], "accuracy", 0)["rte"]
+    assert (found.median_margin, found.tie_rate) == (0.75, 0.25)  # margins 0, 0.5, 2, 1
+    per_token = task_scores(predictions, "accuracy", 0, "per_token")["rte"]
+    assert per_token.score.value == 0.0  # -0.5, -0.75, -0.5 and -1.5 for the second option beat the first
+    said = Prediction("nq/test/0", "nq", "t0", None, (), (), (), "a", ("a",))
+    free = task_scores([said], "f1", 0)["nq"]
+    assert (free.median_margin, free.tie_rate, free.signature) == (None, None, None)
+    assert (task_scores([said], "bleu", 0)["nq"].signature or "").startswith("nrefs:1|")
+
+
+def test_parts_of_a_dataset_are_averaged_first() -> None:
+    predictions = [
+        *grid("anli_r1", [[1], [1]]), *grid("anli_r2", [[1], [0]]), *grid("anli_r3", [[0], [0]]),
+        *grid("rte", [[1], [1]]), *grid("copa", [[0], [1], [0], [0]]),
+    ]  # fmt: skip
+    tasks = [p.task for p in predictions]
+    datasets = {f"anli_r{i}": "anli" for i in (1, 2, 3)}
+    clusters = dict.fromkeys([*datasets, "rte"], "nli")
+    assert cluster_score(predictions, "accuracy", 0).value == pytest.approx((1 + 0.5 + 0 + 1 + 0.25) / 5)
+    by_dataset = cluster_score(predictions, "accuracy", 0, task_weights(tasks, datasets))
+    assert by_dataset.value == pytest.approx((0.5 + 1 + 0.25) / 3)
+    by_cluster = cluster_score(predictions, "accuracy", 0, task_weights(tasks, datasets, clusters))
+    assert by_cluster.value == pytest.approx(((0.5 + 1) / 2 + 0.25) / 2)
+    gap = paired_difference(predictions, predictions[:-4] + grid("copa", [[1]] * 4), "accuracy", 0,
+                            task_weights(tasks, datasets, clusters))  # fmt: skip
+    assert gap.difference == pytest.approx(-0.75 / 2)
+
+
+def test_dev_chooses_the_template_and_test_reports() -> None:
+    dev = task_scores(grid("rte", [[0, 1, 1], [1, 1, 1]]), "accuracy", 0)["rte"]
+    test = task_scores(grid("rte", [[1, 0, 1], [1, 1, 1], [1, 0, 1]]), "accuracy", 0)["rte"]
+    best = best_dev_template(dev, test)  # t1 and t2 share the top; neither test score has a say
+    assert (best.template, best.value, best.num_examples) == ("t1", pytest.approx(1 / 3), 3)
+    with pytest.raises(RunError, match="the best dev template of rte: found t1, which has no predictions on test"):
+        best_dev_template(dev, task_scores(grid("rte", [[1]]), "accuracy", 0)["rte"])
+    nothing = task_scores([unscored("rte", 0, "t0")], "accuracy", 0)["rte"]
+    with pytest.raises(RunError, match="no template with a score on dev"):
+        best_dev_template(nothing, test)
+
+
+def test_majority_is_the_most_frequent_gold_option_of_each_task() -> None:
+    golds = {"rte": [0, 1, 1, 1], "cb": [2, 0]}  # 3/4; 1/2, a tie
+    asked = [chosen(task, i, gold, 0, 3) for task, rows in golds.items() for i, gold in enumerate(rows)]
+    again = [dataclasses.replace(p, template="t1") for p in asked]
+    score = majority([*asked, *again], "accuracy", 0)
     assert score.value == 0.625
     assert (score.num_examples, score.num_templates, score.num_unscored) == (6, 0, 0)
     assert score.low is not None and score.high is not None and score.low < 0.625 < score.high
-    assert majority({}, 0).value is None
-    assert majority({"rte": {}}, 0).value is None
+    assert majority(asked, {"rte": "matthews", "cb": "macro_f1"}, 0).value == pytest.approx((0 + 1 / 3) / 2)
+    assert majority([], "accuracy", 0).value is None
 
 
-def test_ten_thousand_examples_take_seconds() -> None:
-    credit = np.random.default_rng(0).integers(0, 2, size=(10_000, 10)).astype(float)
-    started = time.perf_counter()
-    complete = _bootstrap(_Table("rte", tuple("abcdefghij"), credit), 0)
-    credit[0, 0] = np.nan
-    incomplete = _bootstrap(_Table("rte", tuple("abcdefghij"), credit), 0)
-    assert time.perf_counter() - started < 20
-    assert incomplete.std() == pytest.approx(complete.std(), rel=0.01)
-    assert complete.std() == pytest.approx(0.5 / (10_000 * 10) ** 0.5, rel=0.1)
+def test_free_text_has_no_majority() -> None:
+    said = Prediction("nq/test/0", "nq", "t0", None, (), (), (), "a", ("a",))
+    assert majority([said], "f1", 0).value is None
+    assert majority([*RTE, said], {"rte": "accuracy", "nq": "f1"}, 0).value is None
+
+
+def test_the_option_prior_is_the_choice_without_a_prompt() -> None:
+    asked = [dataclasses.replace(chosen("rte", i, i % 4 // 3, 1), prior_logprobs=(-1.0, -3.0)) for i in range(8)]
+    assert option_prior(asked, "accuracy", 0).value == 0.75  # always the first option
+    assert cluster_score(asked, "accuracy", 0, normalisation="pmi").value == 0.25
+    with pytest.raises(RunError, match="rte/test/0, template t0: found no log-probs of the options without the prompt"):
+        option_prior([chosen("rte", 0, 0, 1)], "accuracy", 0)

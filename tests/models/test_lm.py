@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,11 @@ from transformers import (
 )
 
 from openflan.errors import ModelError
+from openflan.models import lm
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import wrap
 from openflan.tokens.batch import Batch, collate
-from openflan.tokens.pack import Pack, plain_segment
+from openflan.tokens.pack import Pack, branched_segment, plain_segment
 from toys import (
     CAPPED,
     KINDS,
@@ -253,3 +255,67 @@ def test_the_folders_own_generation_settings_do_not_reach_the_text():
     weights = toy_weights("llama")
     weights.generation_config = GenerationConfig(repetition_penalty=5.0, no_repeat_ngram_size=2, min_new_tokens=12)
     assert wrap(weights, toy_tokenizer(), WHERE).generate(PROMPTS, 12) == expected
+
+
+@pytest.mark.parametrize("positions", ["learned", "alibi"])
+def test_without_need_of_packs_a_model_that_leaks_reads_one_sequence_at_a_time(positions, monkeypatch):
+    if positions == "alibi":
+        weights = toy_weights(BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4))
+        model = wrap(weights, toy_tokenizer(), WHERE, needs_packs=False)
+        assert "cannot read packs" in model.alone_because
+    else:
+        whole = Batch.attention_mask
+        monkeypatch.setattr(Batch, "attention_mask", lambda self, dtype: torch.zeros_like(whole(self, dtype)))
+        model = wrap(toy_weights("gpt2"), toy_tokenizer(), WHERE, needs_packs=False)
+        assert "packed logits that differ" in model.alone_because
+    trunk, first, second = draw_ids(1, 9), draw_ids(2, 3), draw_ids(3, 1)
+    found = model.log_probs(collate([Pack(64, [branched_segment(0, trunk, [first, second])])]))
+    expected = []
+    for option in (first, second):
+        log_p = model.model(input_ids=torch.tensor([trunk + option])).logits[0].detach().log_softmax(-1)
+        expected += [float(log_p[len(trunk) + i - 1, token]) for i, token in enumerate(option)]
+    assert found.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_that_looks_both_ways_is_refused_without_need_of_packs():
+    with pytest.raises(ModelError, match="looks ahead"):
+        wrap(toy_weights(BertConfig(**SHAPE)), toy_tokenizer(), WHERE, needs_packs=False)
+
+
+def test_head_and_softmax_take_few_positions_at_once(monkeypatch):
+    model = toy_model("llama")
+    batch = collate([Pack(64, draw_segments([9, 12, 20], num_supervised=8))])
+    expected = model.log_probs(batch)
+    monkeypatch.setattr(lm, "MAX_LOGITS", 5 * 320)
+    sizes = []
+    head = model.logits
+    monkeypatch.setattr(model, "logits", lambda hidden: sizes.append(len(hidden)) or head(hidden))
+    assert torch.allclose(model.log_probs(batch), expected, atol=1e-6)
+    assert sum(sizes) == 24 and max(sizes) == 5
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_generation_ends_at_a_stop_text(kind, monkeypatch):
+    model = toy_model(kind)
+    prompts = [draw_ids(1, 5), draw_ids(2, 9), draw_ids(3, 3)]
+    whole = model.generate(prompts, 24)
+    texts = [model.codec.decode(ids) for ids in whole]
+    stop = texts[0][4:6]
+    steps = []
+    forward = type(model.model).forward
+
+    @functools.wraps(forward)  # what it takes decides what it is given
+    def counting(*args, **kwargs):
+        steps.append(1)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(type(model.model), "forward", counting)
+    for ids, full, text in zip(model.generate(prompts, 24, [stop, "nowhere"]), whole, texts, strict=True):
+        assert full[: len(ids)] == ids
+        if stop in text:
+            assert model.codec.decode(ids).index(stop) == text.index(stop)
+        else:
+            assert ids == full
+    steps.clear()
+    alone = model.generate(prompts[:1], 24, [stop])
+    assert len(steps) == len(alone[0]) < 24

@@ -1,6 +1,7 @@
 import pytest
 
-from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults
+from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults, TaskRow
+from openflan.study.execute import correct
 
 NLI, SENTIMENT, PARAPHRASE = "natural_language_inference", "sentiment", "paraphrase"
 SCORES = {
@@ -25,14 +26,14 @@ SCORES = {
         "majority": (0.505, 0.457, 0.553),
     },
 }
-DIFFERENCES = [
-    (NLI, "tuned", "untuned, options", 0.1192, 0.08, 0.16),
-    (NLI, "tuned", "untuned, no options", 0.0942, 0.0511, 0.1369),
-    (NLI, "tuned", "tuned, shuffled labels", 0.1292, 0.087, 0.171),
-    (SENTIMENT, "tuned", "untuned, options", 0.016, -0.021, 0.052),
-    (SENTIMENT, "tuned", "untuned, no options", 0.028, -0.011, 0.066),
-    (PARAPHRASE, "tuned", "untuned, options", -0.071, -0.112, -0.030),
-    (PARAPHRASE, "tuned", "untuned, no options", None, None, None),
+DIFFERENCES = [  # arms, difference, interval, p-value, detectable difference
+    (NLI, "tuned", "untuned, options", 0.1192, 0.08, 0.16, 0.001, 0.0571),
+    (NLI, "tuned", "untuned, no options", 0.0942, 0.0511, 0.1369, 0.001, 0.0613),
+    (NLI, "tuned", "tuned, shuffled labels", 0.1292, 0.087, 0.171, 0.001, 0.06),
+    (SENTIMENT, "tuned", "untuned, options", 0.016, -0.021, 0.052, 0.4, 0.0522),
+    (SENTIMENT, "tuned", "untuned, no options", 0.028, -0.011, 0.066, 0.15, 0.055),
+    (PARAPHRASE, "tuned", "untuned, options", -0.071, -0.112, -0.030, 0.01, 0.0586),
+    (PARAPHRASE, "tuned", "untuned, no options", None, None, None, None, None),
 ]
 TASKS = {
     NLI: ("world_follows", "world_entails"),
@@ -62,6 +63,30 @@ def make_results() -> StudyResults:
         for j, task in enumerate(TASKS[row.held_out])
         for i, template in enumerate(TEMPLATES)
     ]
+    tasks = [
+        TaskRow(
+            held_out=row.held_out,
+            arm=row.arm,
+            task=task,
+            metric="accuracy",
+            score=row.score,
+            low=row.low,
+            high=row.high,
+            spread=None if row.score is None else 0.0316,
+            num_examples=200,
+            num_templates=5,
+            num_prompts=1000,
+            num_unscored=1000 if row.score is None else 0,
+            num_cut=0,
+            num_at_limit=0,
+            median_margin=0.7,
+            tie_rate=0.0,
+            signature=None,
+        )
+        for row in rows
+        if row.arm != "majority"
+        for task in TASKS[row.held_out]
+    ]
     runs = [
         Run(
             directory=f"runs/demo/{held_out}",
@@ -77,15 +102,29 @@ def make_results() -> StudyResults:
         )
         for held_out in SCORES
     ]
-    return StudyResults(
+    results = StudyResults(
         rows=tuple(rows),
         differences=tuple(
-            Difference(held_out=h, a=a, b=b, difference=d, low=low, high=high) for h, a, b, d, low, high in DIFFERENCES
+            Difference(
+                held_out=h,
+                a=a,
+                b=b,
+                difference=d,
+                low=low,
+                high=high,
+                p_value=p,
+                adjusted=None,
+                detectable=detectable,
+                num_unpaired=1000 if d is None else 0,
+            )
+            for h, a, b, d, low, high, p, detectable in DIFFERENCES
         ),
         seconds={"tune": 101.25, "evaluate": 60.0},
+        tasks=tuple(tasks),
         details=tuple(details),
         runs=tuple(runs),
     )
+    return correct(results)
 
 
 @pytest.fixture

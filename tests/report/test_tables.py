@@ -3,12 +3,23 @@ import io
 import pytest
 from rich.console import Console
 
-from openflan.report.tables import cell, interval, percent, points, reading, results_table, sort_differences
+from openflan.report.tables import cell, interval, p_value, percent, points, reading, results_table, sort_differences
 from openflan.study.compare import Difference, ResultRow, StudyResults
 
 
 def gap(difference: float | None, low: float | None, high: float | None) -> Difference:
-    return Difference(held_out="nli", a="tuned", b="untuned, options", difference=difference, low=low, high=high)
+    return Difference(
+        held_out="nli",
+        a="tuned",
+        b="untuned, options",
+        difference=difference,
+        low=low,
+        high=high,
+        p_value=0.01,
+        adjusted=0.0301,
+        detectable=0.0449,
+        num_unpaired=0,
+    )
 
 
 def shown(results: StudyResults, width: int = 80) -> str:
@@ -44,26 +55,31 @@ def test_a_missing_arm_is_missing_and_a_zero_is_zero() -> None:
 
 
 BETTER = "the better untuned prompt (untuned, options)"
+HOLM = "p 0.030 after Holm's correction"
+POWER = "4.5 points would show with 80% power"
 NOT_DIFFERENT = f"tuned against {BETTER}: not different from zero"
 
 
 @pytest.mark.parametrize(
     ("bounds", "text"),
     [
-        ((0.031, 0.009, 0.054), f"tuned is better than {BETTER} by 3.1 points, 95% interval [+0.9, +5.4]"),
-        ((-0.031, -0.054, -0.009), f"tuned is worse than {BETTER} by 3.1 points, 95% interval [-5.4, -0.9]"),
-        ((0.012, -0.005, 0.029), f"{NOT_DIFFERENT} (+1.2 points, 95% interval [-0.5, +2.9])"),
-        ((0.012, 0.0, 0.029), f"{NOT_DIFFERENT} (+1.2 points, 95% interval [+0.0, +2.9])"),
+        ((0.031, 0.009, 0.054), f"tuned is better than {BETTER} by 3.1 points, 95% interval [+0.9, +5.4], {HOLM}"),
+        ((-0.031, -0.054, -0.009), f"tuned is worse than {BETTER} by 3.1 points, 95% interval [-5.4, -0.9], {HOLM}"),
+        ((0.012, -0.005, 0.029), f"{NOT_DIFFERENT} (+1.2 points, 95% interval [-0.5, +2.9], {HOLM}; {POWER})"),
+        ((0.012, 0.0, 0.029), f"{NOT_DIFFERENT} (+1.2 points, 95% interval [+0.0, +2.9], {HOLM}; {POWER})"),
         ((None, None, None), f"tuned against {BETTER}: missing"),
     ],
 )
-def test_a_difference_in_plain_language(bounds: tuple[float | None, ...], text: str) -> None:
-    assert reading(gap(*bounds), is_claim=True) == text
+def test_a_claim_in_plain_language(bounds: tuple[float | None, ...], text: str) -> None:
+    assert reading(gap(*bounds)) == text
 
 
-def test_other_differences_name_both_arms() -> None:
-    text = "“tuned” is better than “untuned, options” by 3.1 points, 95% interval [+0.9, +5.4]"
-    assert reading(gap(0.031, 0.009, 0.054)) == text
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "<0.001"), (0.00099, "<0.001"), (0.001, "0.001"), (0.0465, "0.046"), (1, "1.000")]
+)
+def test_a_p_value_is_never_nothing(value: float, text: str) -> None:
+    assert p_value(value) == text
+    assert p_value(None) == "missing"
 
 
 def test_the_claim_is_against_the_better_untuned_prompt(results: StudyResults) -> None:
@@ -84,6 +100,12 @@ def test_the_terminal_table_fits_eighty_columns(results: StudyResults) -> None:
     for text in ("53.1", "[49.0, 57.2]", "+9.4", "[+5.1, +13.7]", "[31.9, 39.9]"):
         assert output.count(text) == 1, text
     assert output.count("missing") == 3  # an arm not run, an arm without a score, a difference without one
+    assert "1,000 of 18,000 prompts unscored, and not counted as wrong: see the report." in " ".join(output.split())
+    # Claims have the p-values 0.001, 0.01 and 0.4, the others twice 0.001 and 0.15.
+    told = "paraphrase, tuned - untuned, no options: 1,000 prompts have a score of one side only"
+    assert told in " ".join(output.split())
+    found = {text: output.count(text) for text in ("0.003", "0.020", "0.400", "0.150")}
+    assert found == {"0.003": 3, "0.020": 1, "0.400": 1, "0.150": 1}
     assert output.index("53.1") < output.index("+9.4")
 
 
@@ -99,4 +121,4 @@ def test_names_are_text_and_no_markup(results: StudyResults) -> None:
 
 
 def test_a_table_of_nothing_can_be_shown() -> None:
-    assert "held out" in shown(StudyResults(rows=(), differences=(), seconds={}, details=(), runs=()))
+    assert "held out" in shown(StudyResults(rows=(), differences=(), seconds={}, tasks=(), details=(), runs=()))

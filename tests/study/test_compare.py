@@ -3,10 +3,13 @@ import json
 import pytest
 
 from openflan.errors import RunError
-from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults
+from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults, TaskRow
 
 ROW = {"held_out": "nli", "arm": "tuned", "score": 0.5, "low": 0.4, "high": 0.6, "num_examples": 40, "num_templates": 5}
 GAP = {"held_out": "nli", "a": "tuned", "b": "untuned, options", "difference": 0.1, "low": 0.0, "high": 0.2}
+GAP |= {"p_value": 0.05, "adjusted": 0.1, "detectable": 0.14, "num_unpaired": 0}
+TASK = {**ROW, "task": "rte", "metric": "accuracy", "spread": 0.01, "num_prompts": 200, "num_unscored": 1, "num_cut": 2}
+TASK |= {"num_at_limit": 0, "median_margin": 0.5, "tie_rate": 0.0, "signature": None}
 DETAIL = {"held_out": "nli", "arm": "tuned", "task": "rte", "template": "t", "score": None, "num_examples": 0}
 RUN = {
     "directory": "runs/nli",
@@ -20,7 +23,8 @@ RUN = {
     "excluded": {"qnli": "derived from squad"},
     "fingerprints": {"plan": "abc"},
 }
-RESULTS = {"rows": [ROW], "differences": [GAP], "seconds": {"tune": 1.5}, "details": [DETAIL], "runs": [RUN]}
+RESULTS = {"rows": [ROW], "differences": [GAP], "seconds": {"tune": 1.5}, "tasks": [TASK], "details": [DETAIL]}
+RESULTS |= {"runs": [RUN]}
 
 
 def test_the_file_reads_back_and_keeps_its_form() -> None:
@@ -30,6 +34,7 @@ def test_the_file_reads_back_and_keeps_its_form() -> None:
         rows=(ResultRow(held_out="nli", arm="tuned", score=0.5, low=0.4, high=0.6, num_examples=40, num_templates=5),),
         differences=(Difference.model_validate(GAP),),
         seconds={"tune": 1.5},
+        tasks=(TaskRow.model_validate(TASK),),
         details=(Detail.model_validate(DETAIL),),
         runs=(Run.model_validate(RUN),),
     )
@@ -42,7 +47,10 @@ def test_the_file_reads_back_and_keeps_its_form() -> None:
         "num_examples",
         "num_templates",
     ]
-    assert list(results.to_json()["differences"][0]) == ["held_out", "a", "b", "difference", "low", "high"]
+    assert list(results.to_json()["differences"][0]) == [
+        *("held_out", "a", "b", "difference", "low", "high"),
+        *("p_value", "adjusted", "detectable", "num_unpaired"),
+    ]
 
 
 def test_unknown_and_missing_keys_are_told_at_once() -> None:

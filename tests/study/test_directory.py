@@ -11,7 +11,7 @@ from openflan.config import RunConfig, load_recipe
 from openflan.errors import RunError
 from openflan.mixture.overlap import Overlap
 from openflan.models.folder import EMBEDDED
-from openflan.study.directory import check_directory, claim, identity_of, seconds_before, write_plan
+from openflan.study.directory import check_directory, claim, identity_of, read_config, seconds_before, write_plan
 from openflan.study.prepare import Rows, prepare
 from openflan.tasks.catalog import Task, load_catalog
 from openflan.tasks.example import Example
@@ -36,6 +36,21 @@ def test_a_directory_is_claimed_once_and_known_again(tmp_path):
     check_directory(tmp_path / "run", "ours")
     with pytest.raises(RunError, match="another run"):
         check_directory(tmp_path / "run", "theirs")
+
+
+def test_the_recipe_of_a_run_is_read_back(tmp_path):
+    made = config("seed=7", "model.max_input_tokens=64")
+    claim(tmp_path, made, "ours")
+    assert read_config(tmp_path) == made
+    with pytest.raises(RunError, match=r"found no run.yaml; expected the directory of a run"):
+        read_config(tmp_path / "nowhere")
+    for text in ("[1]", "fingerprint: ours"):
+        (tmp_path / "run.yaml").write_text(text)
+        with pytest.raises(RunError, match=r"run.yaml: found no `config`"):
+            read_config(tmp_path)
+    (tmp_path / "run.yaml").write_text("config: {nmae: x}")
+    with pytest.raises(RunError, match=r"run.yaml: found .*nmae \(unknown key"):
+        read_config(tmp_path)
 
 
 def test_killed_between_its_first_two_files_it_writes_the_second(tmp_path):
@@ -144,7 +159,7 @@ def test_exemplars_and_overlaps_are_written(tmp_path):
 
 
 def test_seconds_of_a_finished_run_are_kept(tmp_path):
-    results = {"rows": [], "differences": [], "seconds": {"total": 12.5}, "details": [], "runs": []}
+    results = {"rows": [], "differences": [], "seconds": {"total": 12.5}, "tasks": [], "details": [], "runs": []}
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert seconds_before(tmp_path) is None
     (tmp_path / "DONE").touch()

@@ -75,6 +75,7 @@ def test_a_packaged_card_in_another_clusters_folder(write_card, tmp_path, monkey
     ("changes", "problem"),
     [
         ({"fieldz": {}}, r"fieldz \(unknown key; Did you mean fields\?\)"),
+        ({"group_by": ["text", "texts"]}, "`group_by` names texts, which `fields` does not"),
         ({"licence": None}, "licence: Field required"),
         ({"fields": {"answer": "text"}}, "fields may not be called answer"),
         ({"source": {"local": "../etc"}}, "source.local: String should match"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openflan.tokens.batch import Batch, collate
-from openflan.tokens.pack import Pack, Segment, branched_segment, plain_segment
+from openflan.tokens.pack import Pack, branched_segment, plain_segment, shared_segment
 
 LOWEST = torch.finfo(torch.float32).min
 
@@ -25,7 +25,7 @@ def test_plain_packs_written_out():
     assert batch.input_ids.tolist() == [[11, 12, 13, 21, 22], [31, 32, 33, 9, 9]]
     assert batch.positions.tolist() == [[0, 1, 2, 0, 1], [0, 1, 2, 0, 0]]
     assert batch.segment.tolist() == [[1, 1, 1, 2, 2], [1, 1, 1, 0, 0]]
-    assert batch.branch.tolist() == [[0, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
+    assert batch.until.tolist() == [[3, 3, 3, 5, 5], [3, 3, 3, 4, 5]]
     # The first id of a segment, 31, has nothing before it, although it is supervised.
     assert batch.predict_from.tolist() == [[0, 0], [0, 1], [0, 3], [1, 0], [1, 1]]
     assert batch.labels.tolist() == [12, 13, 22, 32, 33]
@@ -34,7 +34,7 @@ def test_plain_packs_written_out():
     mask = batch.attention_mask(torch.float32)
     assert mask.shape == (2, 1, 5, 5)
     assert seen(mask, 0) == ["x....", "xx...", "xxx..", "...x.", "...xx"]
-    assert seen(mask, 1) == ["x....", "xx...", "xxx..", "...x.", "...xx"]
+    assert seen(mask, 1) == ["x....", "xx...", "xxx..", "...x.", "....x"]
 
 
 def test_a_branched_pack_written_out():
@@ -45,7 +45,7 @@ def test_a_branched_pack_written_out():
     assert batch.input_ids.tolist() == [[11, 12, 13, 14, 15, 13, 16, 21, 22, 23]]
     assert batch.positions.tolist() == [[0, 1, 2, 2, 3, 2, 3, 0, 1, 1]]
     assert batch.segment.tolist() == [[1, 1, 1, 1, 1, 1, 1, 2, 2, 2]]
-    assert batch.branch.tolist() == [[0, 0, 1, 2, 2, 3, 3, 0, 1, 2]]
+    assert batch.until.tolist() == [[7, 7, 3, 5, 5, 7, 7, 10, 9, 10]]
     assert batch.predict_from.tolist() == [[0, 1], [0, 1], [0, 3], [0, 1], [0, 5], [0, 7], [0, 7]]
     assert batch.labels.tolist() == [13, 14, 15, 13, 16, 22, 23]
     assert batch.keys.tolist() == [4, 4, 4, 4, 4, 2, 2]
@@ -61,6 +61,26 @@ def test_a_branched_pack_written_out():
         ".......x..",
         ".......xx.",
         ".......x.x",
+    ]
+
+
+def test_prompts_that_share_a_trunk_written_out():
+    batch = collate([Pack(16, [shared_segment(4, [11, 12], [([13, 14], [[15], [16, 17]]), ([18], [[15]])])])])
+    assert batch.input_ids.tolist() == [[11, 12, 13, 14, 15, 16, 17, 18, 15]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 4, 5, 2, 3]]
+    assert batch.until.tolist() == [[9, 9, 7, 7, 5, 7, 7, 9, 9]]
+    assert batch.predict_from.tolist() == [[0, 3], [0, 3], [0, 5], [0, 7]]
+    assert (batch.labels.tolist(), batch.branches.tolist()) == ([15, 16, 17, 15], [2, 3, 3, 5])
+    assert seen(batch.attention_mask(torch.float32)) == [
+        "x........",
+        "xx.......",
+        "xxx......",
+        "xxxx.....",
+        "xxxxx....",
+        "xxxx.x...",
+        "xxxx.xx..",
+        "xx.....x.",
+        "xx.....xx",
     ]
 
 
@@ -88,10 +108,11 @@ def test_no_label_at_the_start_of_a_segment_and_none_on_padding():
 
 
 def token_by_token(packs: Sequence[Pack], pad_id: int) -> Batch:
-    """The plain loop over every token: what `collate` says in arrays."""
+    """The plain loop over every token and all that it continues: what `collate` says in arrays."""
     B, T = len(packs), max(pack.num_tokens for pack in packs)
     input_ids = torch.full((B, T), pad_id)
-    positions, segment, branch = (torch.zeros((B, T), dtype=torch.long) for _ in range(3))
+    positions, segment = (torch.zeros((B, T), dtype=torch.long) for _ in range(2))
+    until = torch.arange(1, T + 1).repeat(B, 1)
     rows: list[tuple[int, int]] = []
     labels: list[int] = []
     keys: list[int] = []
@@ -99,36 +120,34 @@ def token_by_token(packs: Sequence[Pack], pad_id: int) -> Batch:
     for row, pack in enumerate(packs):
         start = 0
         for number, piece in enumerate(pack.segments, start=1):
-            trunk = piece.branch.count(0)
-            place, before = -1, 0
             for i, (token, b, wanted) in enumerate(zip(piece.ids, piece.branch, piece.supervised, strict=True)):
-                new_branch = b != before
-                place = trunk if new_branch else place + 1
-                input_ids[row, start + i], branch[row, start + i], segment[row, start + i] = token, b, number
-                positions[row, start + i] = place
-                if wanted and i > 0:
-                    rows.append((row, start + (trunk - 1 if new_branch else i - 1)))
+                above = [b]
+                while above[-1]:
+                    above.append(piece.parents[above[-1] - 1] if piece.parents else 0)
+                seen = [j for j in range(i) if piece.branch[j] in above]
+                input_ids[row, start + i], segment[row, start + i] = token, number
+                positions[row, start + i] = len(seen)
+                for j in (*seen, i):
+                    until[row, start + j] = start + i + 1
+                if wanted and seen:
+                    rows.append((row, start + seen[-1]))
                     labels.append(token)
                     keys.append(piece.key)
                     branches.append(b)
-                before = b
             start += len(piece)
     found = (torch.tensor(each, dtype=torch.long) for each in (labels, keys, branches))
     predict_from = torch.tensor(rows, dtype=torch.long).reshape(-1, 2)
-    return Batch(input_ids, positions, segment, branch, predict_from, *found)
+    return Batch(input_ids, positions, segment, until, predict_from, *found)
 
 
 IDS = st.lists(st.integers(0, 99), min_size=1, max_size=6)
 KEYS = st.integers(0, 999)
 PLAIN = st.builds(lambda key, ids, n: plain_segment(key, ids, min(n, len(ids))), KEYS, IDS, st.integers(0, 6))
 BRANCHED = st.builds(branched_segment, KEYS, IDS, st.lists(IDS, min_size=1, max_size=4))
-ODD = st.builds(  # no trunk at first, branches that come back, gaps in what is supervised
-    lambda key, each: Segment(key, *zip(*each, strict=True)),
-    KEYS,
-    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 2), st.booleans()), min_size=1, max_size=8),
-)
+OPTIONS = st.lists(IDS, min_size=1, max_size=3)
+SHARED = st.builds(shared_segment, KEYS, IDS, st.lists(st.tuples(IDS, OPTIONS), min_size=1, max_size=3))
 PACKS = st.lists(
-    st.lists(st.one_of(PLAIN, BRANCHED, ODD), min_size=1, max_size=4).map(lambda row: Pack(99, row)),
+    st.lists(st.one_of(PLAIN, BRANCHED, SHARED), min_size=1, max_size=4).map(lambda row: Pack(99, row)),
     min_size=1,
     max_size=4,
 )

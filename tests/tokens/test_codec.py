@@ -5,7 +5,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from openflan.errors import ModelError
-from openflan.evaluation.choose import pack_options
+from openflan.evaluation.choose import OptionPrompt, pack_options
 from openflan.models.tokenizer import codec_of
 from openflan.templates.render import Prompt
 from openflan.tokens.batch import collate
@@ -113,8 +113,9 @@ def test_the_fitted_prompt_is_trained_and_scored_on_the_same_ids(separator, chat
     found = fit(example, task, task.templates[0], used, Lengths())
     ids, num_supervised = training_ids(found, used)
     trained = plain_segment(0, ids, num_supervised)
-    (packed,) = pack_options({0: found}, used, 64)
-    scored = packed.segments[0]
+    asked = OptionPrompt(found.input_ids, [used.target_ids(option) for option in found.prompt.options])
+    ((packed,),) = (batch.packs for batch in pack_options({0: asked}, 64))
+    (scored,) = packed.segments
     for number, option in enumerate(example.answer.options, start=1):
         branch = [i for i, b in zip(scored.ids, scored.branch, strict=True) if b == number]
         assert "".join(tokens(branch)) == option  # every character, whatever would have merged

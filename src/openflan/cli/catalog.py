@@ -144,22 +144,27 @@ def check(
 ) -> None:
     """Render every template on the card's samples, with --data-root on real rows too, and report what reads wrong.
 
+    A metric that is unknown, or that cannot score the card's kind of answer, is a finding, too.
+
     Example: openflan tasks check my-card.yaml --data-root data
     """
     from openflan.cli.progress import CountBar
+    from openflan.evaluation.metrics import metric_problems
     from openflan.templates.lint import lint
 
     wanted = {path.resolve() for path in files or ()}
     found = load_catalog(own_cards([*(files or ()), *(catalog or ())]))
     tasks = [t for t in found.tasks.values() if not wanted or wanted & {t.path.resolve(), *t.path.resolve().parents}]
-    problems, lacking, num_prompts = [], [], 0
+    cards = {task.path: task.card for task in tasks}
+    problems = [f"{path}: {problem}" for path, card in cards.items() for problem in metric_problems(card)]
+    lacking, num_prompts = [], 0
     with CountBar("tasks") as bar:
         for number, task in enumerate(tasks):
             bar.update(number, len(tasks))
             examples, missing = _rows_to_check(task, data_root, limit)
             lacking += [f"{task.name} ({', '.join(missing)})"] if missing else []
             num_prompts += len(examples) * len(task.templates)
-            problems += lint(task, examples)
+            problems += map(str, lint(task, examples))
     for problem in problems:
         print(problem)
     if lacking:

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from openflan.cli import catalog, config, data, runs
+from openflan.cli import catalog, config, data, interop, results, runs
+from openflan.cli.eval import evaluate
 from openflan.cli.plan import plan
 from openflan.cli.preview import preview
 from openflan.errors import OpenFlanError
@@ -30,13 +31,16 @@ app = typer.Typer(
 app.add_typer(catalog.app, name="tasks")
 app.add_typer(data.app, name="data")
 app.add_typer(config.app, name="config")
+app.add_typer(results.app, name="results")
+app.add_typer(interop.exports, name="export")
+app.add_typer(interop.imports, name="import")
 app.command()(runs.demo)
 app.command()(runs.run)
 app.command()(preview)
 app.command()(plan)
 app.command()(runs.pretrain)
 app.command()(runs.train)
-app.command("eval")(runs.evaluate)
+app.command("eval")(evaluate)
 app.command()(runs.report)
 
 

@@ -108,57 +108,6 @@ def train(
             print(folder)
 
 
-def evaluate(
-    model: Annotated[str, typer.Argument(help="A model folder in Hugging Face format, or `base`.")],
-    cluster: Annotated[list[str] | None, typer.Option(help="Evaluate this cluster; may be repeated.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Evaluate this task; may be repeated.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Only tasks of this collection.")] = None,
-    options: Annotated[bool, typer.Option(help="Show the options block in prompts.")] = True,
-    limit: Annotated[int, typer.Option(min=1, help="Test rows of each task.")] = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the sample of rows.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory for predictions; the same one continues.")] = Path(
-        "runs/eval"
-    ),
-    data_root: DataRoot = None,
-    catalog: Cards = None,
-    as_json: Json = False,
-) -> None:
-    """Evaluate a model zero-shot on all templates of tasks or clusters.
-
-    Example: openflan eval base --cluster sentiment --collection world
-    """
-    from openflan.cli.progress import CountBar
-    from openflan.evaluation.settings import EvalSettings
-    from openflan.models.folder import model_folder, prompt_format
-    from openflan.models.settings import ModelSettings
-
-    tuned_with = prompt_format(model_folder(model))  # before torch is loaded: a mistake is told at once
-    from openflan.study.evaluate import evaluate_model
-
-    with CountBar("prompts") as bar:
-        rows = evaluate_model(
-            ModelSettings(path=model, **tuned_with),
-            EvalSettings(max_examples_per_task=limit),
-            tasks=task or (),
-            clusters=cluster or (),
-            collection=collection,
-            show_options=options,
-            seed=seed,
-            out=out,
-            data_root=data_root,
-            cards=catalog or (),
-            on_progress=bar.update,
-        )
-    if as_json:
-        print(json.dumps([{"task": name, **score} for name, score in rows.items()], indent=1))
-        return
-    for name, score in rows.items():
-        value = (
-            "unscored" if score["score"] is None else f"{score['score']:.3f} [{score['low']:.3f}, {score['high']:.3f}]"
-        )
-        print(f"{name:<28}{value}   {score['num_examples']} rows, {score['num_templates']} templates")
-
-
 def report(run_directory: Annotated[Path, typer.Argument(help="Directory of a finished run.")]) -> None:
     """Write report.html again from a run's results.json.
 

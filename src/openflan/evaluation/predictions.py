@@ -11,6 +11,8 @@ from typing import Any
 from openflan import files
 from openflan.errors import RunError
 
+_OPTIONAL = {"prior_logprobs", "group", "num_exemplars", "num_cut_words", "at_limit", "unscored"}
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -19,7 +21,12 @@ class Prediction:
     A choice task fills `gold` (index from 0), `logprobs` (per option, summed over its tokens, in nats, computed in
     fp32), `num_tokens` and `num_bytes` (per option; UTF-8 bytes). A free-text task fills `text` and `references`.
     `logprobs` may hold values that are not finite: the record stores what the model said, `metrics` refuses to score
-    it.
+    it. The others may be left out, and are then left out of the JSON form, too: `prior_logprobs`, the log-prob of each
+    option without the prompt, which PMI and the option-prior baseline need; `group`, what the example is a part of
+    (MultiRC's question, of which every example judges one answer): examples of one group are no independent
+    observations; `num_exemplars` and `num_cut_words`, how many solved examples the prompt has and how many words it
+    lost to fit; `at_limit`, whether the text was still going on after the last token allowed; `unscored`, why there is
+    neither an option's log-prob nor a text.
     """
 
     uid: str
@@ -31,12 +38,21 @@ class Prediction:
     num_bytes: tuple[int, ...]
     text: str | None
     references: tuple[str, ...]
+    prior_logprobs: tuple[float, ...] = ()
+    group: str = ""
+    num_exemplars: int = 0
+    num_cut_words: int = 0
+    at_limit: bool = False
+    unscored: str = ""
 
     def __post_init__(self) -> None:
         num_options = len(self.logprobs)
         if not len(self.num_tokens) == len(self.num_bytes) == num_options:
             found = f"{num_options} log-probs, {len(self.num_tokens)} token and {len(self.num_bytes)} byte counts"
             raise RunError(self.where, found, "one of each per option")
+        if self.prior_logprobs and len(self.prior_logprobs) != num_options:
+            found = f"{len(self.prior_logprobs)} prior log-probs of {num_options} options"
+            raise RunError(self.where, found, "one for each option, or none at all")
         if self.gold is not None and not 0 <= self.gold < num_options:
             raise RunError(self.where, f"gold {self.gold} of {num_options} options", "an index of an option")
 
@@ -52,19 +68,25 @@ class Prediction:
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values, one line of a predictions file."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+            for name, value in values.items()
+            if value or name not in _OPTIONAL
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Prediction:
         """Read one line of a predictions file. Unknown, missing or mistyped keys raise RunError."""
         names = {field.name for field in dataclasses.fields(cls)}
+        required = names - _OPTIONAL
         where = f"the prediction of {value.get('uid', 'an unnamed example')}"
-        if set(value) != names:
-            wrong = sorted(names ^ set(value))
-            raise RunError(where, f"keys missing or unknown: {', '.join(wrong)}", f"exactly {', '.join(sorted(names))}")
+        wrong = sorted((required - set(value)) | (set(value) - names))
+        if wrong:
+            found = f"keys missing or unknown: {', '.join(wrong)}"
+            raise RunError(
+                where, found, f"exactly {', '.join(sorted(required))}, perhaps {', '.join(sorted(_OPTIONAL))}"
+            )
         try:
             return cls(
                 uid=str(value["uid"]),
@@ -76,15 +98,28 @@ class Prediction:
                 num_bytes=tuple(int(number) for number in value["num_bytes"]),
                 text=None if value["text"] is None else str(value["text"]),
                 references=tuple(str(text) for text in value["references"]),
+                prior_logprobs=tuple(float(number) for number in value.get("prior_logprobs", ())),
+                group=str(value.get("group", "")),
+                num_exemplars=int(value.get("num_exemplars", 0)),
+                num_cut_words=int(value.get("num_cut_words", 0)),
+                at_limit=bool(value.get("at_limit", False)),
+                unscored=str(value.get("unscored", "")),
             )
         except (TypeError, ValueError) as exc:
             raise RunError(where, f"a value of the wrong kind ({exc})", "a prediction as `eval` writes it") from exc
 
 
 def read_predictions(store: Path) -> Iterator[Prediction]:
-    """The predictions of a store, none where there is no such file. A half line at its end, left by a killed writer,
-    is taken away."""
-    if store.is_file():
-        files.cut_half_line(store)
-        for row in files.read_jsonl(store):
-            yield Prediction.from_json(row)
+    """The predictions of a store, none where there is no such file: those of all processes that wrote to it.
+
+    A half line at a file's end, left by a killed writer or just being written, is passed over.
+    """
+    for path in (store, *sorted(store.parent.glob(f"{store.stem}.rank*{store.suffix}"))):
+        if path.is_file():
+            for row in files.read_jsonl(path, still_written=True):
+                yield Prediction.from_json(row)
+
+
+def file_of_rank(store: Path, rank: int) -> Path:
+    """Where one of several processes appends its predictions: `test.jsonl`, `test.rank1.jsonl`, ..."""
+    return store if rank == 0 else store.with_suffix(f".rank{rank}{store.suffix}")

@@ -2,13 +2,16 @@
 
 A pack of a thousand positions holds several short segments, and a model that multiplies everything with everything in
 it and then masks does several times the work. Here the segments of all packs lie one after another in a single row, and
-each attends on its own. transformers hands the lengths through every architecture to the attention function; whether it
-really did is seen by the parity check when a model is loaded.
+each attends on its own, and so does each prompt after a trunk that it shares with others. transformers hands the blocks
+through every architecture to the attention function; whether it really did is seen by the parity check when a model is
+loaded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -24,19 +27,35 @@ NO_MASK = torch.empty(1, 1, 1, 1)
 """Not read: a mask of four dimensions keeps transformers from making one of its own, of N times N."""
 
 
+SPLIT_FROM = 128
+"""A trunk of so many positions attends apart from its branches: below that one masked kernel is faster than two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Positions `start` to `end` attend to the `prefix` positions from `trunk` on and then to themselves.
+
+    allowed: who sees whom, bool [end - start, prefix + end - start]; None where that is plainly causal.
+    """
+
+    start: int
+    end: int
+    trunk: int
+    prefix: int
+    allowed: Tensor | None
+
+
 @dataclass(frozen=True, slots=True)
 class FlatBatch:
     """A batch without padding, its segments one after another in one row of `N` positions.
 
-    input_ids, positions [1, N]. places [B, T]: where each position of the batch went. lengths: of the segments.
-    allowed: for a segment with branches who sees whom, bool [L, L]; None for one that is plainly causal.
+    input_ids, positions [1, N]. places [B, T]: where each position of the batch went. blocks: from first to last.
     """
 
     input_ids: Tensor
     positions: Tensor
     places: Tensor
-    lengths: tuple[int, ...]
-    allowed: tuple[Tensor | None, ...]
+    blocks: tuple[Block, ...]
 
 
 def flatten(batch: Batch) -> FlatBatch:
@@ -44,19 +63,40 @@ def flatten(batch: Batch) -> FlatBatch:
     real = batch.segment > 0
     rows = torch.arange(len(real), device=real.device)[:, None] * real.shape[1]
     lengths = torch.unique_consecutive((batch.segment + rows)[real], return_counts=True)[1].tolist()
-    return FlatBatch(
-        input_ids=batch.input_ids[real][None],
-        positions=batch.positions[real][None],
-        places=(real.flatten().cumsum(0) - 1).view(real.shape),
-        lengths=tuple(lengths),
-        allowed=tuple(_allowed(branch) for branch in batch.branch[real].split(lengths)),
-    )
+    places = (real.flatten().cumsum(0) - 1).view(real.shape)
+    # The column before `until` is the last one that sees a position, and is no padding.
+    until = places.gather(1, (batch.until - 1).clamp(max=real.shape[1] - 1))[real] + 1
+    blocks: list[Block] = []
+    for ends in until.split(lengths):
+        blocks += _blocks(blocks[-1].end if blocks else 0, ends)
+    return FlatBatch(batch.input_ids[real][None], batch.positions[real][None], places, tuple(blocks))
 
 
-def _allowed(branch: Tensor) -> Tensor | None:
-    if not branch.any():
-        return None
-    return ((branch[None, :] == 0) | (branch[None, :] == branch[:, None])).tril()
+def _blocks(start: int, until: Tensor) -> Iterator[Block]:
+    """The blocks of one segment that begins at `start`: one, or the trunk, and what continues it."""
+    end = start + len(until)
+    if bool((until == end).all()):
+        yield Block(start, end, start, 0, None)
+        return
+    trunk = int((until == end).long().argmin())
+    ends = until.tolist()
+    children = [start + trunk]
+    while children[-1] < end:
+        children.append(ends[children[-1] - start])
+    shared = any(bool((until[a - start : b - start] != b).any()) for a, b in pairwise(children))
+    if not shared and trunk < SPLIT_FROM:
+        yield Block(start, end, start, 0, _allowed(start, until))
+        return
+    yield Block(start, start + trunk, start, 0, None)
+    # Options alone are short: all of them together. Prompts that share a trunk do not look at one another.
+    for a, b in pairwise(children if shared else (children[0], end)):
+        allowed = _allowed(a, until[a - start : b - start])
+        yield Block(a, b, start, trunk, torch.cat([torch.ones(b - a, trunk, dtype=torch.bool), allowed], dim=1))
+
+
+def _allowed(start: int, until: Tensor) -> Tensor:
+    place = torch.arange(start, start + len(until))
+    return (place[:, None] < until[None, :]).tril()
 
 
 def segmented_attention(
@@ -79,21 +119,29 @@ def segmented_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return found
-    split = [tensor.split(segments.lengths, dim=2) for tensor in (query, key, value)]
     parts = [
         scaled_dot_product_attention(
-            q,
-            k,
-            v,
-            attn_mask=allowed,
-            is_causal=allowed is None,
+            query[:, :, block.start : block.end],
+            _seen(key, block),
+            _seen(value, block),
+            attn_mask=block.allowed,
+            is_causal=block.allowed is None,
             dropout_p=dropout,
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        for q, k, v, allowed in zip(*split, segments.allowed, strict=True)
+        for block in segments.blocks
     ]
     return torch.cat(parts, dim=2).transpose(1, 2), None
+
+
+def _seen(tensor: Tensor, block: Block) -> Tensor:
+    """The keys or values that a block attends to; without a copy where they lie together."""
+    own = block.start - block.prefix
+    if own == block.trunk:
+        return tensor[:, :, own : block.end]
+    trunk = tensor[:, :, block.trunk : block.trunk + block.prefix]
+    return torch.cat([trunk, tensor[:, :, block.start : block.end]], dim=2)
 
 
 AttentionInterface.register(SEGMENTED, segmented_attention)

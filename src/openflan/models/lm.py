@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    GenerationConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+)
 
 from openflan.errors import ModelError
 from openflan.models.attention import NO_MASK, SEGMENTED, flatten
 from openflan.streams import seed_of
 from openflan.tokens.batch import Batch, collate
 from openflan.tokens.codec import Codec
-from openflan.tokens.pack import Pack, branched_segment
+from openflan.tokens.pack import Pack, branched_segment, shared_segment
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -53,8 +61,13 @@ class LanguageModel(Protocol):
         """Log-probability [N] in nats, fp32, of each supervised id of the batch."""
         ...
 
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each prompt up to the end-of-text id, which is left out."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[list[int]]:
+        """Greedy continuation of each prompt up to the end-of-text id, which is left out.
+
+        It may also end soon after one of the texts of `stop`, which is left in.
+        """
         ...
 
 
@@ -62,6 +75,8 @@ class HuggingFaceModel:
     """A causal language model from transformers. Logits are fp32 whatever the model's own dtype.
 
     `adapter` is peft's wrapper around the same `model`, whose layers it has changed, or None (`models/adapters.py`).
+    `alone_because` says why the model cannot read packs, or is None. Where it cannot, `log_probs` reads one sequence
+    after another, slowly, and `hidden` is wrong.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: Codec) -> None:
@@ -69,6 +84,7 @@ class HuggingFaceModel:
         self.tokenizer = tokenizer
         self.codec = codec
         self.adapter: PeftModel | None = None
+        self.alone_because: str | None = None
         # The folder's own may penalise repetition or sample, and generate() would take every such value from it. A pad
         # id that is also the end would, in a saved folder, hide the ends of texts from whoever reads it.
         pad = tokenizer.pad_token_id if tokenizer is not None else None
@@ -138,17 +154,34 @@ class HuggingFaceModel:
 
     @torch.inference_mode()
     def log_probs(self, batch: Batch) -> Tensor:
-        """See LanguageModel."""
-        logits = self.logits(self.hidden(batch))
-        return logits.log_softmax(-1).gather(1, batch.labels.to(logits.device)[:, None])[:, 0]
+        """See LanguageModel. Never more than `MAX_LOGITS` logits at once."""
+        if self.alone_because is not None:
+            return self._log_probs_alone(batch)
+        hidden, labels = self.hidden(batch), batch.labels.to(self.model.device)
+        size = logits_at_once(self.codec.vocab_size)
+        parts = [
+            self.logits(some).log_softmax(-1).gather(1, ids[:, None])[:, 0]
+            for some, ids in zip(hidden.split(size), labels.split(size), strict=True)
+        ]
+        return torch.cat(parts)
+
+    def _log_probs_alone(self, batch: Batch) -> Tensor:
+        found = torch.empty(len(batch.labels))
+        for ids, places in batch.paths():
+            logits = self._logits_alone(ids)[-len(places) - 1 : -1].log_softmax(-1).cpu()
+            found[places] = logits.gather(1, batch.labels[places][:, None])[:, 0]
+        return found
 
     @torch.inference_mode()
-    def generate(self, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> list[list[int]]:
+    def generate(
+        self, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[list[int]]:
         """See LanguageModel. Prompts are padded on the left; positions count from each prompt's own start."""
         width = max(map(len, prompts))
         eos, device = self.codec.eos_id, self.model.device
         ids = torch.tensor([[eos] * (width - len(p)) + list(p) for p in prompts], device=device)
         mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        stopping = StoppingCriteriaList([_AtText(self.codec, stop, width)] if stop else [])
         out = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
@@ -157,6 +190,7 @@ class HuggingFaceModel:
             num_beams=1,
             eos_token_id=eos,
             pad_token_id=eos,
+            stopping_criteria=stopping,
         )
         texts = out[:, width:].tolist()
         return [text[: text.index(eos)] if eos in text else text for text in texts]
@@ -201,31 +235,41 @@ class HuggingFaceModel:
             raise ModelError(self.model.config.model_type, "no gradient checkpointing", "it", do) from exc
 
     @torch.inference_mode()
-    def check_parity(self, where: Path) -> None:
-        """Refuse a model whose packed logits differ from the logits of each sequence alone.
+    def check_parity(self, where: Path, needs_packs: bool = True) -> None:
+        """Refuse a model whose packed logits differ from the logits of each sequence alone, and one that looks ahead.
 
-        Covers every trap at once: attention or positions that leak between segments, and a head that does more to its
-        output than `logits` knows of.
+        Covers every trap at once: attention or positions that leak between segments or branches, and a head that does
+        more to its output than `logits` knows of. Without `needs_packs` the model reads sequences alone from then on.
         """
-        do = "This architecture is not supported yet."
         a, b, c, d = (self._draw_ids(f"parity {n}", n) for n in (7, 5, 3, 4))
         a, b = [*self.codec.before, *a], [*self.codec.before, *b]
-        packed = Pack(1 << 30, [branched_segment(0, a, [c, d]), branched_segment(1, b, [d, c])])
+        self._check_causal(where, a, c, d)
+        do = "This architecture is not supported yet."
+        segments = [branched_segment(0, a, [c, d]), branched_segment(1, b, [d, c])]
+        packed = Pack(1 << 30, [*segments, shared_segment(2, a, [(c, [d]), (d, [c, d])])])
+        paths = [(a, c), (a, d), (b, d), (b, c), (a + c, d), (a + d, c), (a + d, d)]
+        alone = torch.cat([self._logits_alone(trunk + end)[len(trunk) - 1 : -1] for trunk, end in paths])
         try:
-            found = self.logits(self.hidden(collate([packed])))
+            distance = _distance(self.logits(self.hidden(collate([packed]))), alone)
+            found = f"packed logits that differ by {distance:.2g} of their spread from those of each sequence alone"
+            expected = f"less than {self._tolerance:g}"
         except (TypeError, ValueError, RuntimeError) as exc:
-            problem = " ".join(str(exc).split())[:200]
+            distance = math.inf
+            found = f"a model that cannot read packs ({' '.join(str(exc).split())[:200]})"
             expected = "one that takes positions and a 4-D attention mask"
-            raise ModelError(where, f"a model that cannot read packs ({problem})", expected, do) from exc
-        ac, ad, bd, bc = (self._logits_alone(trunk + end) for trunk, end in ((a, c), (a, d), (b, d), (b, c)))
-        tolerance = PARITY_TOLERANCE.get(self.model.dtype, COARSE_TOLERANCE)
-        if not _distance(ac[: len(a)], ad[: len(a)]) < tolerance:
+        if not distance < self._tolerance:
+            if needs_packs:
+                raise ModelError(where, found, expected, do)
+            self.alone_because = found
+
+    def _check_causal(self, where: Path, start: list[int], end: list[int], other: list[int]) -> None:
+        first, second = (self._logits_alone([*start, *rest])[: len(start)] for rest in (end, other))
+        if not _distance(first, second) < self._tolerance:
             raise ModelError(where, "a model that looks ahead", "a causal language model", "Choose another one.")
-        ends = [(ac, a), (ad, a), (bd, b), (bc, b)]
-        distance = _distance(found, torch.cat([logits[len(trunk) - 1 : -1] for logits, trunk in ends]))
-        if not distance < tolerance:
-            wrong = f"packed logits that differ by {distance:.2g} of their spread from those of each sequence alone"
-            raise ModelError(where, wrong, f"less than {tolerance:g}", do)
+
+    @property
+    def _tolerance(self) -> float:
+        return PARITY_TOLERANCE.get(self.model.dtype, COARSE_TOLERANCE)
 
     def _draw_ids(self, name: str, num_ids: int) -> list[int]:
         draw = torch.Generator().manual_seed(seed_of(0, name))
@@ -234,6 +278,21 @@ class HuggingFaceModel:
     def _logits_alone(self, ids: list[int]) -> Tensor:
         logits: Tensor = self.model(input_ids=torch.tensor([ids], device=self.model.device), use_cache=False).logits
         return logits[0].float()
+
+
+class _AtText(StoppingCriteria):
+    """Ends each text of a batch once it holds one of the given ones; what was there before is not looked at again."""
+
+    def __init__(self, codec: Codec, stop: Sequence[str], width: int) -> None:
+        self.codec, self.stop, self.width = codec, stop, width
+        # A token is a byte or more, and the first ones of a window may be a part of a character.
+        self.window = max(len(text.encode()) for text in stop) + 8
+
+    def __call__(self, input_ids: Tensor, scores: Any, **others: Any) -> Tensor:
+        last = input_ids[:, max(self.width, input_ids.shape[1] - self.window) :].tolist()
+        texts = map(self.codec.decode, last)
+        done = [any(stop in text for stop in self.stop) for text in texts]
+        return torch.tensor(done, device=input_ids.device)
 
 
 def _distance(found: Tensor, expected: Tensor) -> float:

@@ -49,8 +49,11 @@ def load_config(folder: Path) -> PreTrainedConfig:
     return config
 
 
-def load_model(settings: ModelSettings) -> HuggingFaceModel:
+def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFaceModel:
     """The model with its tokenizer, in evaluation mode, checked to isolate packed segments.
+
+    Without `needs_packs` a model that does not isolate them is no error: it reads one sequence after the other, and
+    `alone_because` says why.
 
     A folder that holds an adapter gives its base model with the adapter: only the adapter's weights can be trained.
     `settings.adapter` is not applied here: it is what tuning adds (`models/adapters.py`).
@@ -67,13 +70,13 @@ def load_model(settings: ModelSettings) -> HuggingFaceModel:
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
     except Exception as exc:
         raise _unloadable(tokenizer_folder, exc) from exc
-    loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template)
+    loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template, needs_packs)
     if is_adapter(folder):
         from openflan.models.adapters import load_adapter
 
         load_adapter(loaded, folder)
-        loaded.check_parity(folder)
-    if settings.attention is None:
+        loaded.check_parity(folder, needs_packs)
+    if settings.attention is None and loaded.alone_because is None:
         loaded.attend_in_segments(folder)
     return loaded
 
@@ -115,15 +118,16 @@ def wrap(
     where: Path,
     separator: str = "\n",
     chat_template: bool = False,
+    needs_packs: bool = True,
 ) -> HuggingFaceModel:
-    """A loaded model and tokenizer as the project uses them."""
+    """A loaded model and tokenizer as the project uses them; `needs_packs` as in `load_model`."""
     codec = codec_of(tokenizer, where, separator, chat_template)
     rows = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
     if codec.vocab_size > rows:
         found = f"a tokenizer with {codec.vocab_size} ids and a model with {rows}"
         raise ModelError(where, found, "every id to have an embedding", "Use the tokenizer the model was trained with.")
     wrapped = HuggingFaceModel(model, tokenizer, codec)
-    wrapped.check_parity(where)
+    wrapped.check_parity(where, needs_packs)
     return wrapped
 
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from openflan import files
 from openflan.report import charts, tables
-from openflan.study.compare import StudyResults
+from openflan.study.compare import StudyResults, TaskRow
 
 
 def report_html(results: StudyResults, title: str = "OpenFLAN: zero-shot on held-out clusters") -> str:
@@ -23,12 +23,18 @@ def report_html(results: StudyResults, title: str = "OpenFLAN: zero-shot on held
     )
     environment.filters.update(percent=tables.percent, points=tables.points, words=tables.words)
     lines = dict.fromkeys((row.held_out, row.task, row.template) for row in results.details)
+    task_rows: dict[tuple[str, str], dict[str, TaskRow]] = {}
+    for row in results.tasks:
+        task_rows.setdefault((row.held_out, row.task), {})[row.arm] = row
+    remarked = [(row, tables.remarks(row)) for row in results.tasks]
     return environment.get_template("page.html.j2").render(
         title=title,
         results=results,
         tables=tables,
         gaps=tables.sort_differences(results),
         commands=list(dict.fromkeys(run.command for run in results.runs)),
+        task_rows=task_rows,
+        task_notes=[f"{row.task}, {row.arm}: {'; '.join(told)}." for row, told in remarked if told],
         template_rows=list(lines),
         template_arms=[arm for arm in results.arms if any(row.arm == arm for row in results.details)],
         details={(row.held_out, row.task, row.template, row.arm): row for row in results.details},

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openflan.study.compare import MAJORITY, SHUFFLED, TUNED, UNTUNED, Difference, ResultRow, StudyResults
+from openflan.study.compare import MAJORITY, SHUFFLED, TUNED, UNTUNED, Difference, ResultRow, StudyResults, TaskRow
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from openflan.study.results import TaskResult
+
 MISSING = "missing"
+UNPAIRED = " have a score of one side only, and are left out of the difference"
+CLOSE_NATS = 0.05
+"""A lead of fewer nats than these is small enough for bfloat16 or another batch to turn around."""
 
 EXPLANATIONS = {
     UNTUNED[0]: "The base model as it was before tuning, asked with the same templates as the tuned one.",
@@ -54,6 +59,15 @@ def interval(low: float | None, high: float | None, signed: bool = False) -> str
     return "" if low is None or high is None else f"[{word(low)}, {word(high)}]"
 
 
+def p_value(value: float | None) -> str:
+    """A p-value with three decimals, and never 0.
+
+    >>> p_value(0.0312), p_value(0.0004999)
+    ('0.031', '<0.001')
+    """
+    return MISSING if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
 def words(name: str) -> str:
     """The name of a cluster as a reader writes it.
 
@@ -73,7 +87,7 @@ def sort_differences(results: StudyResults) -> list[tuple[Difference, bool]]:
     come first.
     """
     rows = [
-        (gap, (gap.a, gap.b) == (TUNED, results.better_untuned(gap.held_out)))
+        (gap, results.is_claim(gap))
         for held_out in results.held_out
         for gap in results.differences
         if gap.held_out == held_out
@@ -81,17 +95,37 @@ def sort_differences(results: StudyResults) -> list[tuple[Difference, bool]]:
     return sorted(rows, key=lambda row: not row[1])
 
 
-def reading(gap: Difference, is_claim: bool = False) -> str:
-    """A difference in plain language; "better" and "worse" only where the interval leaves zero out."""
-    b = f"the better untuned prompt ({gap.b})" if is_claim else f"“{gap.b}”"
-    a = gap.a if is_claim else f"“{gap.a}”"
-    if gap.difference is None or gap.low is None or gap.high is None:
-        return f"{a} against {b}: missing"
-    bounds = f"95% interval {interval(gap.low, gap.high, signed=True)}"
-    if gap.low <= 0 <= gap.high:
-        return f"{a} against {b}: not different from zero ({points(gap.difference)} points, {bounds})"
-    direction = "better" if gap.difference > 0 else "worse"
-    return f"{a} is {direction} than {b} by {percent(abs(gap.difference))} points, {bounds}"
+def reading(claim: Difference) -> str:
+    """A claim in plain language; "better" and "worse" only where the interval leaves zero out."""
+    other = f"the better untuned prompt ({claim.b})"
+    if claim.difference is None or claim.low is None or claim.high is None:
+        return f"{claim.a} against {other}: missing"
+    bounds = f"95% interval {interval(claim.low, claim.high, signed=True)}"
+    bounds += "" if claim.adjusted is None else f", p {p_value(claim.adjusted)} after Holm's correction"
+    if claim.low <= 0 <= claim.high:
+        power = "" if claim.detectable is None else f"; {percent(claim.detectable)} points would show with 80% power"
+        return (
+            f"{claim.a} against {other}: not different from zero ({points(claim.difference)} points, {bounds}{power})"
+        )
+    direction = "better" if claim.difference > 0 else "worse"
+    return f"{claim.a} is {direction} than {other} by {percent(abs(claim.difference))} points, {bounds}"
+
+
+def remarks(task: TaskRow | TaskResult, limit: int | None = None, in_nats: bool = True) -> list[str]:
+    """What a task's score does not show: what has no score, was cut, went on too long (after `limit` tokens), or could
+    not be told apart (where leads are `in_nats`); and what belongs to the number."""
+    of = f"of {task.num_prompts:,} prompts"
+    close = in_nats and task.median_margin is not None and task.median_margin < CLOSE_NATS
+    end = f"{limit} tokens" if limit else "tokens"
+    parts = [
+        (task.num_unscored, f"{task.num_unscored:,} {of} unscored, and not counted as wrong"),
+        (task.num_cut, f"{task.num_cut:,} {of} lost words to fit"),
+        (task.num_at_limit, f"{task.num_at_limit:,} {of} were answered up to the limit of {end}"),
+        (task.tie_rate, f"{percent(task.tie_rate)}% of answers tied, credit shared"),
+        (close, f"half of the answers lead by {task.median_margin or 0.0:.3f} nats or less"),
+        (task.signature, f"BLEU is sacrebleu's {task.signature}"),
+    ]
+    return [text for telling, text in parts if telling]
 
 
 def results_table(results: StudyResults) -> Table:
@@ -115,15 +149,26 @@ def results_table(results: StudyResults) -> Table:
     gaps.add_column("held out")
     gaps.add_column("difference")
     gaps.add_column("points", justify="right")
-    gaps.add_column("95% interval", justify="right")
+    gaps.add_column("95% interval", justify="right", no_wrap=True)
+    gaps.add_column("p (Holm)", justify="right", no_wrap=True)
     for gap, is_claim in sort_differences(results):
         name = f"{gap.a} - {gap.b}" + (" (the better untuned)" if is_claim else "")
         style = "bold" if is_claim else ""
         bounds = interval(gap.low, gap.high, signed=True)
-        gaps.add_row(*(Text(text, style) for text in (words(gap.held_out), name, points(gap.difference), bounds)))
+        p = "" if gap.p_value is None else p_value(gap.adjusted)
+        gaps.add_row(*(Text(text, style) for text in (words(gap.held_out), name, points(gap.difference), bounds, p)))
 
     both = Table.grid()
     both.add_row(scores)
     if results.differences:
         both.add_row(gaps)
+    for gap in results.differences:
+        if gap.num_unpaired:
+            left_out = f"{words(gap.held_out)}, {gap.a} - {gap.b}: {gap.num_unpaired:,} prompts{UNPAIRED}."
+            both.add_row(Text(left_out))
+    num_unscored, num_prompts = (
+        sum(getattr(t, name) for t in results.tasks) for name in ("num_unscored", "num_prompts")
+    )
+    if num_unscored:
+        both.add_row(f"{num_unscored:,} of {num_prompts:,} prompts unscored, and not counted as wrong: see the report.")
     return both

@@ -35,7 +35,13 @@ class ResultRow(Strict):
 
 
 class Difference(Strict):
-    """Arm `a` minus arm `b` on the same rows and templates, with the 95% interval of the difference."""
+    """Arm `a` minus arm `b` on the same rows and templates, with the 95% interval of the difference.
+
+    `adjusted`: the p-value after Holm's correction, over the claims of all held-out clusters (the tuned model against
+    the better untuned prompt), or over all other differences. `detectable`: the smallest true difference that such rows
+    show with 80% power; None where all rows differ alike. `num_unpaired` prompts have a score in one arm only, and are
+    left out of both.
+    """
 
     held_out: str
     a: str
@@ -43,6 +49,37 @@ class Difference(Strict):
     difference: Number | None
     low: Number | None
     high: Number | None
+    p_value: Number | None
+    adjusted: Number | None
+    detectable: Number | None
+    num_unpaired: int
+
+
+class TaskRow(Strict):
+    """One arm on one task: score with its 95% interval, and what tells how far to trust it.
+
+    `spread`: standard deviation over templates. Of all `num_prompts`, `num_unscored` have no answer, which is not a
+    wrong one, `num_cut` lost words to fit, and `num_at_limit` answers were still going on after the last token allowed.
+    The rest is that of `evaluation.scores.TaskScore`.
+    """
+
+    held_out: str
+    arm: str
+    task: str
+    metric: str
+    score: Number | None
+    low: Number | None
+    high: Number | None
+    spread: Number | None
+    num_examples: int
+    num_templates: int
+    num_prompts: int
+    num_unscored: int
+    num_cut: int
+    num_at_limit: int
+    median_margin: Number | None
+    tie_rate: Number | None
+    signature: str | None
 
 
 class Detail(Strict):
@@ -81,6 +118,7 @@ class StudyResults(Strict):
     rows: tuple[ResultRow, ...]
     differences: tuple[Difference, ...]
     seconds: dict[str, Number]
+    tasks: tuple[TaskRow, ...]
     details: tuple[Detail, ...]
     runs: tuple[Run, ...]
 
@@ -89,6 +127,7 @@ class StudyResults(Strict):
         all_keys: dict[str, list[tuple[str, ...]]] = {
             "rows": [(row.held_out, row.arm) for row in self.rows],
             "differences": [(row.held_out, row.a, row.b) for row in self.differences],
+            "tasks": [(row.held_out, row.arm, row.task) for row in self.tasks],
             "details": [(row.held_out, row.arm, row.task, row.template) for row in self.details],
         }
         for name, keys in all_keys.items():
@@ -124,3 +163,7 @@ class StudyResults(Strict):
         """The untuned arm with the higher score on `held_out` (the first of a tie): what the tuned model must beat."""
         rows = [row for arm in UNTUNED if (row := self.row(held_out, arm)) and row.score is not None]
         return max(rows, key=lambda row: row.score or 0.0).arm if rows else None
+
+    def is_claim(self, gap: Difference) -> bool:
+        """Whether a difference is what the study is about: the tuned model against the better untuned prompt."""
+        return (gap.a, gap.b) == (TUNED, self.better_untuned(gap.held_out))

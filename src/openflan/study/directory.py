@@ -60,6 +60,17 @@ def claim(out: Path, config: RunConfig, identity: str) -> None:
         files.write_json(out / files.ENVIRONMENT, environment())
 
 
+def read_config(run: Path) -> RunConfig:
+    """The recipe that a run was made with, all its changes in it; RunError when `run` is no run's directory."""
+    path = run / files.RUN
+    if not path.is_file():
+        raise RunError(run, f"no {files.RUN}", "the directory of a run", "Name the directory given to --out.")
+    found = files.read_yaml(path, RunError)
+    if not isinstance(found, dict) or "config" not in found:
+        raise RunError(path, "no `config`", "the run.yaml of a run", "Name the directory given to --out.")
+    return files.parse(RunConfig, found["config"], path, RunError)
+
+
 def environment() -> dict[str, Any]:
     """What ran: versions and machine."""
     return {

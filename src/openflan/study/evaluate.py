@@ -1,75 +1,282 @@
-"""Evaluating one model outside a study: any tasks or clusters, each with its score and interval."""
+"""Evaluating one model outside a study: any tasks or clusters, on one process or several."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import astuple, dataclass, replace
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
-from openflan.errors import ConfigError
-from openflan.evaluation.requests import draw_examples, requests_for
-from openflan.evaluation.run import evaluate
-from openflan.evaluation.scores import task_scores
+import torch
+
+from openflan import files
+from openflan.config import evaluated_tasks
+from openflan.errors import ConfigError, DataError, OpenFlanError, RunError, did_you_mean
+from openflan.evaluation.metrics import check_metrics
+from openflan.evaluation.predictions import Prediction
+from openflan.evaluation.requests import check_shots, draw_examples, draw_pool, requests_for
+from openflan.evaluation.run import Part, evaluate
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.folder import model_fingerprint
+from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model
+from openflan.models.remote import RemoteModel, load_remote
 from openflan.models.settings import ModelSettings
 from openflan.streams import file_fingerprint, fingerprint
-from openflan.study.run_one import limits
-from openflan.tasks.adapt import load_examples
-from openflan.tasks.catalog import Catalog, Task, load_catalog
+from openflan.study.directory import read_config
+from openflan.study.job import PLACE, is_launched
+from openflan.study.launch import places
+from openflan.study.prepare import Rows
+from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
+from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
+from openflan.tasks.catalog import COLLECTIONS, USER, Catalog, Task, load_catalog
+from openflan.tasks.splits import Split
+from openflan.tokens.store import code_fingerprint
+
+SCORER_VERSION = 2  # of what a prediction is; another one never continues an old store
+
+SPLITS: tuple[Split, ...] = ("test", "dev")
+
+OnPredictions = Callable[[Sequence[Prediction], int], None]
+"""Told each batch, and how many predictions there will be; where processes share the work, of the first one's part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Of a model behind a server, whose address is its path: the folder with its tokenizer, and its name there."""
+
+    tokenizer: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """Everything that `openflan eval` is asked for, but how many processes share it. `behind` tells a model behind a
+    server from one in a folder."""
+
+    model: ModelSettings
+    settings: EvalSettings
+    out: Path
+    behind: Behind | None = None
+    tasks: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    collection: str | None = None
+    held_out_of: Path | None = None
+    show_options: bool = True
+    best_dev: bool = False
+    seed: int = 0
+    data_root: Path | None = None
+    cards: tuple[Path, ...] = ()
 
 
 def evaluate_model(
-    model: ModelSettings,
-    settings: EvalSettings,
-    tasks: Sequence[str],
-    clusters: Sequence[str],
-    collection: str | None,
-    show_options: bool,
-    seed: int,
-    out: Path,
-    data_root: Path | None,
-    cards: Sequence[Path],
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> dict[str, dict[str, Any]]:
-    """Score, interval and counts by task. Predictions lie in `out`, in a file named after everything that decides them:
-    a repeated call goes on, another model or setting never meets them. `on_progress`: prompts done, and of how many."""
-    catalog = load_catalog(cards)
-    chosen = _chosen(catalog, tasks, clusters, collection)
-    loaded = load_model(model)
-    examples = {t.name: draw_examples(load_examples(t, "test", data_root)[0], settings, seed) for t in chosen}
-    asked = [[e.uid, e.fields, e.answer] for rows in examples.values() for e in rows]
-    identity = [model_fingerprint(model.path), model, settings, show_options, seed, asked]
-    identity.append(file_fingerprint({task.path for task in chosen}))
-    store = out / f"{fingerprint(identity)}.jsonl"
-    requests = requests_for(chosen, examples)
-    num_done = 0
+    asking: Asking, num_processes: int = 1, on_predictions: OnPredictions = lambda new, total: None
+) -> Evaluation:
+    """Evaluate, or go on with what was begun: predictions lie below `out`, in a directory that is named after the model
+    and everything that decides them, so that another model or setting never meets them.
 
-    def count(num_new: int) -> None:
-        nonlocal num_done
-        num_done += num_new
-        on_progress(num_done, len(requests))
+    Under `torchrun` or `accelerate launch` every process calls this; otherwise this one starts the others.
+    """
+    asking = _with_run(asking)
+    if is_launched():
+        from openflan.training.ranks import join
 
-    predictions = evaluate(loaded, requests, settings, limits(model, loaded.max_positions), store, show_options, count)
-    scores = task_scores(predictions, {t.name: t.metrics[0] for t in chosen}, seed)
-    return {
-        name: {
-            "metric": catalog.task(name).metrics[0],
-            "score": found.score.value,
-            "low": found.score.low,
-            "high": found.score.high,
-            "num_examples": found.score.num_examples,
-            "num_templates": found.score.num_templates,
-            "num_unscored": found.score.num_unscored,
+        state = join()
+        part = Part(int(state.process_index), int(state.num_processes), state.wait_for_everyone)
+        return _evaluate_part(asking, part, on_predictions)
+    if num_processes == 1:
+        return _evaluate_part(asking, Part(), on_predictions)
+    with _others(asking, num_processes) as wait:
+        return _evaluate_part(asking, Part(0, num_processes, wait), on_predictions)
+
+
+def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) -> Evaluation:
+    catalog, rows = load_catalog(asking.cards), Rows(asking.data_root)
+    chosen = _chosen(asking, catalog)
+    check_metrics(chosen)
+    check_shots(chosen, asking.settings)
+    examples, dev = (
+        {
+            t.name: draw_examples(list(rows.of(t, split)), asking.settings, asking.seed, t.card.group_by)
+            for t in chosen
+            if split == "test" or asking.best_dev
         }
-        for name, found in scores.items()
+        for split in SPLITS
+    )
+    num_dropped = {t.name: sum(rows.dropped.get(f"{t.name}/test", {}).values()) for t in chosen}
+    for task in chosen:
+        if not examples[task.name]:
+            found = f"no test row of {task.name} ({num_dropped[task.name]:,} dropped)"
+            raise DataError(task.path, found, "one or more", "See `openflan tasks check --data-root`.")
+    shown = chosen if asking.settings.num_shots else ()
+    pools = {t.name: draw_pool(t, rows.of(t, "train"), asking.seed) for t in shown}
+    for task in shown:
+        if not pools[task.name]:
+            raise ConfigError("--shots", f"no training row of {task.name}", "one or more", "Ask without exemplars.")
+    requests = [
+        requests_for(chosen, some, asking.settings, pools, asking.seed)
+        for some in ((examples, dev) if dev else (examples,))
+    ]
+
+    remote = _connect(asking.model, asking.behind) if asking.behind else None
+    known = remote.fingerprint if remote else model_fingerprint(asking.model.path)
+    called = _name(remote.name if remote else asking.model.path)
+    content = [
+        [[e.uid, e.fields, e.answer] for e in some] for which in (examples, dev, pools) for some in which.values()
+    ]
+    cards = file_fingerprint({task.path for task in chosen})
+    settings = {
+        **asking.settings.deciding(),
+        "show_options": asking.show_options,
+        **asking.model.model_dump(mode="json", exclude={"path", "attention", "adapter"}),
     }
+    _use_cores(part)
+    model = remote or _load(asking.model)
+    lengths = limits_of_answers(limits(asking.model, model.max_positions), model.max_positions)
+    identity = [SCORER_VERSION, code_fingerprint(), known, settings, asking.seed, content, cards, astuple(lengths)]
+    folder = asking.out / f"{called}-{fingerprint(identity)[:12]}"
+    with files.exclusive(folder, wait=False) if part.rank == 0 else nullcontext():
+        record = EvaluationRecord(
+            name=called,
+            model=asking.model.path,
+            model_fingerprint=known,
+            settings=settings,
+            seed=asking.seed,
+            tasks={
+                t.name: EvaluatedTask(
+                    metrics=t.metrics,
+                    cluster=t.cluster,
+                    dataset=t.dataset,
+                    num_examples=len(examples[t.name]),
+                    num_dev_examples=len(dev.get(t.name, ())),
+                    num_templates=1 if asking.settings.prompt == "completion" else len(t.scored_templates),
+                    num_rows_dropped=num_dropped[t.name],
+                    max_new_tokens=min(t.card.max_new_tokens, lengths.max_target_tokens)
+                    if t.card.answer.kind == "text"
+                    else None,
+                )
+                for t in chosen
+            },
+            warning=model.alone_because if isinstance(model, HuggingFaceModel) else None,
+            server=str(remote.ways) if remote else None,
+        )
+        if part.rank == 0:
+            files.write_json(folder / EVALUATION, record.model_dump(mode="json"))
+        total = sum(map(len, requests))
+        for name, some in zip((TEST, DEV), requests, strict=False):
+            store = folder / name
+            evaluate(
+                model,
+                some,
+                asking.settings,
+                lengths,
+                store,
+                asking.show_options,
+                lambda new: on_predictions(new, total),
+                part,
+            )
+    return Evaluation(folder, record)
 
 
-def _chosen(catalog: Catalog, tasks: Sequence[str], clusters: Sequence[str], collection: str | None) -> list[Task]:
-    named = [catalog.task(name) for name in tasks]
-    named += [task for name in clusters for task in catalog.in_cluster(name, collection)]
+def _connect(settings: ModelSettings, behind: Behind) -> RemoteModel:
+    return load_remote(settings.path, behind.tokenizer, behind.name, settings.separator, settings.chat_template)
+
+
+def _load(settings: ModelSettings) -> HuggingFaceModel:
+    """The model on this process's device."""
+    model = load_model(settings, needs_packs=False)
+    if torch.cuda.is_available():
+        model.model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()))
+        model.check_parity(Path(settings.path), needs_packs=False)
+    return model
+
+
+def _use_cores(part: Part) -> None:
+    if part.num_processes > 1 and "OMP_NUM_THREADS" not in os.environ:
+        num_here = int(os.environ.get("LOCAL_WORLD_SIZE", part.num_processes))
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // num_here))
+
+
+def _name(path: str) -> str:
+    """What a model is called: its folder, with the one above where that alone tells little.
+
+    >>> _name("base"), _name("runs/demo/sentiment/tuned/model")
+    ('base', 'sentiment-tuned')
+    """
+    parts = [part for part in Path(path).parts if part not in ("/", ".", "..")]
+    named = parts[-3:-1] if parts[-1:] == [files.MODEL] else parts[-1:]
+    return "-".join(named) or "model"
+
+
+def _with_run(asking: Asking) -> Asking:
+    """With the held-out tasks of a run in place of its directory; of one of its own models, those held out of that."""
+    if asking.held_out_of is None:
+        return asking
+    run = asking.held_out_of
+    config = read_config(run)
+    cards = tuple({path.resolve(): path for path in (*config.data.cards, *asking.cards)}.values())
+    catalog = load_catalog(cards)
+    inside = Path(asking.model.path).resolve()
+    own = [name for name in config.held_out if inside.is_relative_to((run / name).resolve())]
+    tasks = [task.name for name in own or config.held_out for task in evaluated_tasks(config, catalog, name)]
+    root = asking.data_root or config.data.root
+    return replace(asking, held_out_of=None, tasks=(*asking.tasks, *tasks), cards=cards, data_root=root)
+
+
+def _chosen(asking: Asking, catalog: Catalog) -> list[Task]:
+    if asking.collection not in (None, *COLLECTIONS, USER):
+        hint = did_you_mean(asking.collection, [*COLLECTIONS, USER])
+        raise ConfigError("--collection", repr(asking.collection), "a collection's name", hint)
+    named = [catalog.task(name) for name in asking.tasks]
+    named += [task for name in asking.clusters for task in catalog.in_cluster(name, asking.collection)]
     if not named:
-        raise ConfigError("eval", "no task to evaluate", "--task or --cluster", "See `openflan tasks list`.")
+        raise ConfigError(
+            "eval", "no task to evaluate", "--task, --cluster or --held-out-of", "See `openflan tasks list`."
+        )
     return list({task.name: task for task in named}.values())
+
+
+@contextmanager
+def _others(asking: Asking, num_processes: int) -> Iterator[Callable[[], None]]:
+    """Start the other processes, and give what waits for their end; none outlives the block."""
+    context = get_context("spawn")
+    processes: list[BaseProcess] = [
+        context.Process(target=_work, args=(asking, rank, num_processes, place), daemon=True)
+        for rank, place in enumerate(places(num_processes))
+        if rank
+    ]
+    for process in processes:
+        process.start()
+
+    def wait() -> None:
+        for process in processes:
+            process.join()
+        failed = [process.exitcode for process in processes if process.exitcode]
+        if failed:
+            do = "Repeat the command: it continues."
+            raise RunError("eval", f"a process that ended with exit code {failed[0]}", "0", do)
+
+    try:
+        yield wait
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _work(asking: Asking, rank: int, num_processes: int, place: dict[str, str]) -> None:
+    """Entry of another process. Ctrl-C reaches the whole group; the first one ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in PLACE:
+        os.environ.pop(name, None)
+    os.environ.update({name: value for name, value in place.items() if name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE")})
+    try:
+        _evaluate_part(asking, Part(rank, num_processes), lambda new, total: stop_if_orphaned(new))
+    except OpenFlanError as exc:
+        print(f"openflan, process {rank}: {exc}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from exc

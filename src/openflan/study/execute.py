@@ -14,15 +14,34 @@ from openflan import files
 from openflan.config import RunConfig
 from openflan.errors import ConfigError
 from openflan.evaluation.predictions import Prediction, read_predictions
-from openflan.evaluation.scores import Score, cluster_score, majority, paired_difference, task_scores
+from openflan.evaluation.scores import (
+    Score,
+    TaskScore,
+    cluster_score,
+    majority,
+    paired_difference,
+    task_scores,
+    task_weights,
+)
+from openflan.evaluation.significance import detectable_difference, holm
 from openflan.streams import fingerprint
-from openflan.study.compare import MAJORITY, SHUFFLED, TUNED, UNTUNED, Detail, Difference, ResultRow, Run, StudyResults
+from openflan.study.compare import (
+    MAJORITY,
+    SHUFFLED,
+    TUNED,
+    UNTUNED,
+    Detail,
+    Difference,
+    ResultRow,
+    Run,
+    StudyResults,
+    TaskRow,
+)
 from openflan.study.directory import check_directory, claim, identity_of, seconds_before, write_plan
 from openflan.study.job import SHUFFLED_JOB, TOTALS, TUNED_JOB, UNTUNED_JOB, Job, is_launched
 from openflan.study.launch import run_jobs, train_together
 from openflan.study.prepare import Prepared, Rows, prepare
 from openflan.tasks.catalog import load_catalog
-from openflan.tasks.example import Choice
 
 LONGEST_LINE = 4096  # in a training log, bytes
 UPDATE_WEIGHT = 40  # an update takes about as long as forty predictions
@@ -60,7 +79,7 @@ def run_study(config: RunConfig, out: Path, command: str, on_progress: OnProgres
         run_jobs(jobs, config.num_jobs, lambda: on_progress([_progress(job) for job in jobs]))
         seconds["tune and evaluate"] = time.monotonic() - tuning
         scoring = time.monotonic()
-        results = _gather(config, out, identity, prepared, command)
+        results = correct(gather(config, out, identity, prepared, command))
         seconds["score"] = time.monotonic() - scoring
         seconds["total"] = time.monotonic() - began
         seconds = seconds_before(out) or {name: round(value, 2) for name, value in seconds.items()}
@@ -135,17 +154,23 @@ def _lines(path: Path) -> list[bytes]:
     return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
 
 
-def _gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepared], command: str) -> StudyResults:
+def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepared], command: str) -> StudyResults:
+    """Scores and differences from the predictions of all jobs. Tasks of one dataset are averaged first, as in the
+    paper: ANLI's three rounds weigh as much in their cluster as RTE alone."""
     result_rows: list[ResultRow] = []
     differences: list[Difference] = []
+    tasks: list[TaskRow] = []
     details: list[Detail] = []
     runs: list[Run] = []
     for part in prepared:
         arms = _arms(config, out / part.held_out)
         metric = {task.name: task.metrics[0] for task in part.evaluated}
+        weights = task_weights(metric, {task.name: task.dataset for task in part.evaluated})
         for arm, predictions in arms.items():
-            result_rows.append(_row(part.held_out, arm, cluster_score(predictions, metric, config.seed)))
+            result_rows.append(_row(part.held_out, arm, cluster_score(predictions, metric, config.seed, weights)))
             for score in task_scores(predictions, metric, config.seed).values():
+                own = [p for p in predictions if p.task == score.task]
+                tasks.append(_task_row(part.held_out, arm, metric[score.task], score, own))
                 details += [
                     Detail(
                         held_out=part.held_out,
@@ -157,20 +182,45 @@ def _gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prep
                     )
                     for template in score.templates
                 ]
-        labels = _gold_labels(part)
-        if labels:
-            result_rows.append(_row(part.held_out, MAJORITY, majority(labels, config.seed)))
+        constant = majority(arms[UNTUNED[0]], metric, config.seed, weights)
+        if constant.value is not None:
+            result_rows.append(_row(part.held_out, MAJORITY, constant))
         for a, b in _comparisons(arms):
-            found = paired_difference(arms[a], arms[b], metric, config.seed)
+            found = paired_difference(arms[a], arms[b], metric, config.seed, weights)
+            error = found.standard_error
             differences.append(
                 Difference(
-                    held_out=part.held_out, a=a, b=b, difference=found.difference, low=found.low, high=found.high
+                    held_out=part.held_out,
+                    a=a,
+                    b=b,
+                    difference=found.difference,
+                    low=found.low,
+                    high=found.high,
+                    p_value=found.p_value,
+                    adjusted=None,
+                    detectable=detectable_difference(error) if error else None,
+                    num_unpaired=found.num_unpaired,
                 )
             )
         runs.append(_run_record(config, identity, part, arms, command))
     return StudyResults(
-        rows=tuple(result_rows), differences=tuple(differences), seconds={}, details=tuple(details), runs=tuple(runs)
+        rows=tuple(result_rows),
+        differences=tuple(differences),
+        seconds={},
+        tasks=tuple(tasks),
+        details=tuple(details),
+        runs=tuple(runs),
     )
+
+
+def correct(results: StudyResults) -> StudyResults:
+    """With p-values `adjusted` by Holm's method: those of the claims together, and those of all other differences."""
+    found: dict[tuple[str, ...], float] = {}
+    for is_claim in (True, False):
+        family = [gap for gap in results.differences if results.is_claim(gap) == is_claim]
+        found |= holm({(g.held_out, g.a, g.b): g.p_value for g in family if g.p_value is not None})
+    gaps = [g.model_copy(update={"adjusted": found.get((g.held_out, g.a, g.b))}) for g in results.differences]
+    return results.model_copy(update={"differences": tuple(gaps)})
 
 
 def _arms(config: RunConfig, folder: Path) -> dict[str, list[Prediction]]:
@@ -189,18 +239,6 @@ def _comparisons(arms: dict[str, Any]) -> list[tuple[str, str]]:
     return [(TUNED, arm) for arm in arms if arm != TUNED]
 
 
-def _gold_labels(part: Prepared) -> dict[str, dict[str, str]]:
-    """Gold labels by task and uid: the option's text, or its position where every row has options of its own."""
-    labels: dict[str, dict[str, str]] = {}
-    for task in part.evaluated:
-        fixed = getattr(task.card.answer, "options", None) is not None
-        for example in part.test_examples[task.name]:
-            if isinstance(example.answer, Choice):
-                label = example.answer_text if fixed else str(example.answer.gold)
-                labels.setdefault(task.name, {})[example.uid] = label
-    return labels if len(labels) == len(part.evaluated) else {}
-
-
 def _row(held_out: str, arm: str, score: Score) -> ResultRow:
     return ResultRow(
         held_out=held_out,
@@ -210,6 +248,29 @@ def _row(held_out: str, arm: str, score: Score) -> ResultRow:
         high=score.high,
         num_examples=score.num_examples,
         num_templates=score.num_templates,
+    )
+
+
+def _task_row(held_out: str, arm: str, metric: str, found: TaskScore, predictions: Sequence[Prediction]) -> TaskRow:
+    score = found.score
+    return TaskRow(
+        held_out=held_out,
+        arm=arm,
+        task=found.task,
+        metric=metric,
+        score=score.value,
+        low=score.low,
+        high=score.high,
+        spread=found.spread,
+        num_examples=score.num_examples,
+        num_templates=score.num_templates,
+        num_prompts=len(predictions),
+        num_unscored=score.num_unscored,
+        num_cut=sum(p.num_cut_words > 0 for p in predictions),
+        num_at_limit=sum(p.at_limit for p in predictions),
+        median_margin=found.median_margin,
+        tie_rate=found.tie_rate,
+        signature=found.signature,
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from openflan.config import RunConfig, candidate_tasks, evaluated_tasks, present_tasks
 from openflan.errors import RunError
+from openflan.evaluation.metrics import check_metrics
 from openflan.evaluation.requests import draw_examples
 from openflan.mixture.gate import GateReport, check_plan
 from openflan.mixture.holdout import Exclusion, training_tasks
@@ -96,9 +97,13 @@ def prepare(config: RunConfig, catalog: Catalog, rows: Rows, held_out: str) -> P
     trained, excluded = training_tasks(catalog, [held_out], candidates)
     trained, without_train = present_tasks(config, trained, "train")
     evaluated, without_test = present_tasks(config, evaluated_tasks(config, catalog, held_out), "test")
+    check_metrics(evaluated)
     test = {task.name: list(rows.of(task, "test")) for task in evaluated}
     texts = HeldOutTexts(example for examples in test.values() for example in examples)
-    test = {name: draw_examples(examples, config.evaluation, config.seed) for name, examples in test.items()}
+    test = {
+        task.name: draw_examples(test[task.name], config.evaluation, config.seed, task.card.group_by)
+        for task in evaluated
+    }
 
     overlaps: list[Overlap] = []
     pools: dict[str, Pool] = {}

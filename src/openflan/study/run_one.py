@@ -6,12 +6,13 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from openflan import files
 from openflan.errors import ConfigError
-from openflan.evaluation.requests import requests_for
+from openflan.evaluation.requests import Request, check_shots, draw_pool, requests_for
 from openflan.evaluation.run import evaluate
 from openflan.models.adapters import add_adapter
 from openflan.models.folder import PROMPT_FORMAT
@@ -41,11 +42,17 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
     if config.model.adapter and job.kind != UNTUNED_JOB:
         add_adapter(model, config.model.adapter, config.seed)  # before encoding: a learned prompt has ids of its own
     lengths = limits(config.model, model.max_positions)
-    requests = requests_for(prepared.evaluated, prepared.test_examples) if job.evaluates else []
+    requests: list[Request] = []
+    if job.evaluates:
+        tasks, settings = prepared.evaluated, config.evaluation
+        check_shots(tasks, settings)
+        shown = tasks if settings.num_shots else ()
+        pools = {task.name: draw_pool(task, prepared.rows.of(task, "train"), config.seed) for task in shown}
+        requests = requests_for(tasks, prepared.test_examples, settings, pools, config.seed)
     totals: dict[str, float] = {"num_predictions": len(requests) * len(job.stores), "num_updates": 0}
     if job.kind != UNTUNED_JOB:
         shuffled = job.kind == SHUFFLED_JOB
-        store = encode_plan(prepared, config, model.codec, lengths, shuffled, default_folder(), _stop_if_orphaned)
+        store = encode_plan(prepared, config, model.codec, lengths, shuffled, default_folder(), stop_if_orphaned)
         packs, counts = pack_store(store, config.train.pack_tokens)
         packs_of, num_updates = shuffled_updates(packs, config.train, config.seed)
         totals |= {"num_updates": num_updates, **counts}
@@ -56,7 +63,7 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
             return f"{row.uid} (template {row.template})"
 
         def after(line: object) -> None:
-            _stop_if_orphaned(line)
+            stop_if_orphaned(line)
             on_update()
 
         _tune(job, store.path.parent.name, model, packs_of, num_updates, after, describe)
@@ -70,16 +77,16 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
             model,
             requests,
             config.evaluation,
-            lengths,
+            limits_of_answers(lengths, model.max_positions),
             predictions,
             show_options=name == "options",
-            on_batch=_stop_if_orphaned,
+            on_batch=stop_if_orphaned,
         )
     if job.evaluates:
         files.write_text(job.folder / files.DONE, "")
 
 
-def _stop_if_orphaned(_: object) -> None:
+def stop_if_orphaned(_: object) -> None:
     """End without a word when the process that waits for this one is gone: a repeated command would meet its work."""
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
@@ -91,8 +98,16 @@ def limits(settings: ModelSettings, max_positions: int) -> Lengths:
     longest = max_positions - settings.max_target_tokens
     if longest < 1:
         found = f"max_target_tokens {settings.max_target_tokens} of {max_positions} positions"
-        raise ConfigError("model", found, "room for a prompt", "Lower model.max_target_tokens.")
+        raise ConfigError("model", found, "room for a prompt", "Lower max_target_tokens.")
     return Lengths(min(settings.max_input_tokens, longest), settings.max_target_tokens)
+
+
+def limits_of_answers(lengths: Lengths, max_positions: int) -> Lengths:
+    """The same for evaluation: an option or an answer may be as long as the model's positions allow after a prompt.
+
+    `max_target_tokens` is what is trained on. Here a card says how long a text may become (`max_new_tokens`).
+    """
+    return replace(lengths, max_target_tokens=max_positions - lengths.max_input_tokens)
 
 
 def _write_totals(job: Job, totals: dict[str, float]) -> None:

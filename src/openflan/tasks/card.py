@@ -150,6 +150,8 @@ class Card(Strict):
     answer: Annotated[ChoiceAnswer | TextAnswer, "by kind"]
     derived_from: tuple[Slug, ...] = ()
     metrics: tuple[str, ...]
+    group_by: tuple[str, ...] = ()
+    """Fields that rows share when they are parts of one question: they are drawn together wherever rows are drawn."""
     licence: str
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
@@ -166,6 +168,9 @@ class Card(Strict):
         taken = sorted(RESERVED & {*self.fields, *(name for m in self.members.values() for name in m.constants)})
         if taken:
             raise ValueError(f"fields may not be called {', '.join(taken)}: templates know these by another meaning")
+        unknown = sorted({*self.group_by} - {*self.fields})
+        if unknown:
+            raise ValueError(f"`group_by` names {', '.join(unknown)}, which `fields` does not")
         ids = [template.id for template in self.templates]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:

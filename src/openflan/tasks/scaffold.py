@@ -82,7 +82,7 @@ def guess(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Guess
     fields: dict[str, str] = {}
     for column in usable:
         if column.name not in used:
-            fields[_field_name(column.name, fields)] = column.name
+            fields[field_name(column.name, fields)] = column.name
     lists = frozenset(column.name for column in usable if column.kind == "list")
     return Guess(fields, lists, answer, note, tuple(c.name for c in columns if c.is_id or not c.kind), metric)
 
@@ -100,16 +100,16 @@ def card_text(name: str, source: Mapping[str, Any], guessed: Guess, made_from: s
 # {name}: <what is given, what is asked>. Guessed from the columns of {made_from}.
 # Fill in what is marked, then run `openflan tasks check {name}.yaml`, which lists what is left.
 family: {name}
-cluster: {_flow(f"{FILL_IN}: one of {', '.join(clusters)}>")}
-source: {_flow(source)}
+cluster: {flow_yaml(f"{FILL_IN}: one of {', '.join(clusters)}>")}
+source: {flow_yaml(source)}
 fields:  # name in templates: name in the row
-{"".join(f"  {field}: {_flow(path)}{chr(10)}" for field, path in guessed.fields.items())}{left_out}\
-answer: {_flow(guessed.answer)}  # {guessed.answer_note}
+{"".join(f"  {field}: {flow_yaml(path)}{chr(10)}" for field, path in guessed.fields.items())}{left_out}\
+answer: {flow_yaml(guessed.answer)}  # {guessed.answer_note}
 metrics: [{guessed.metric}]
-licence: {_flow(f"{FILL_IN}: the licence of the rows>")}
+licence: {flow_yaml(f"{FILL_IN}: the licence of the rows>")}
 # Rows of your own writing in the form of the source, two or more, every label covered. Never copied from the data.
-samples: {_flow(f"{FILL_IN}: rows in the form below>")}
-#  - {_flow(_nested(sample_keys))}
+samples: {flow_yaml(f"{FILL_IN}: rows in the form below>")}
+#  - {flow_yaml(_nested(sample_keys))}
 templates:  # several wordings are better than one; see docs/add-a-dataset.md
   - id: first
     input: |-
@@ -248,7 +248,7 @@ def _rank(name: str, known: Sequence[str]) -> int:
     return next((i for i, word in enumerate(known) if word in parts), len(known))
 
 
-def _field_name(path: str, taken: Mapping[str, str]) -> str:
+def field_name(path: str, taken: Mapping[str, str]) -> str:
     """A name for templates: the last part of the path, the whole path where that is taken or means something else."""
     for candidate in (path.rpartition(".")[2], path, f"{path}_field"):
         name = re.sub(r"\W+", "_", candidate).strip("_").lower()
@@ -269,12 +269,12 @@ def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _flow(value: Any) -> str:
+def flow_yaml(value: Any) -> str:
     """YAML on one line; JSON is YAML."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{flow_yaml(key)}: {flow_yaml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ", ".join(_flow(item) for item in value) + "]"
+        return "[" + ", ".join(flow_yaml(item) for item in value) + "]"
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./]*", value) and value.lower() not in _WORDS:
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -15,15 +15,18 @@ from openflan.templates.render import Prompt, Style, render
 BETWEEN = "\n\n"  # between one exemplar and the next
 
 
-def choose_exemplars(example: Example, pool: Sequence[Example], num_shots: int, seed: int = 0) -> list[Example]:
+def choose_exemplars(
+    example: Example, pool: Sequence[Example], num_shots: int, seed: int = 0, drawn_for: str | None = None
+) -> list[Example]:
     """`num_shots` examples of `pool`, fewer when it has no more that may be shown.
 
     Never the example itself, another part of its row, or an example with the same text; no text twice. The draw belongs
-    to the example's uid: it is the same whatever else is asked, in whatever order and in however many processes.
+    to the example's uid: it is the same whatever else is asked, in whatever order and in however many processes. Or to
+    `drawn_for`, such as the task: then examples share their exemplars, but for those that one may not be shown.
     """
     taken = {shown_text(example)}
     chosen: list[Example] = []
-    for i in random_order(len(pool), stream(seed, "exemplars", example.uid)) if num_shots > 0 else ():
+    for i in random_order(len(pool), stream(seed, "exemplars", drawn_for or example.uid)) if num_shots > 0 else ():
         text = shown_text(pool[i])
         if text not in taken and source_row(pool[i].uid) != source_row(example.uid):
             taken.add(text)

@@ -16,15 +16,18 @@ from openflan.errors import DataError
 class Segment:
     """What goes into a pack as one whole.
 
-    A segment is a trunk that every branch continues: `ids` is the trunk followed by the branches, `branch[i]` is 0 in
-    the trunk and 1, 2, ... in the branches. A branch sees the trunk and itself; positions restart where the trunk ends.
-    Training segments are all trunk. `supervised[i]` marks the ids that are predicted.
+    A segment is a tree of runs of ids: a trunk, and branches that continue it or one another. `ids` holds the trunk and
+    then the branches depth first, `branch[i]` is 0 in the trunk and 1, 2, ... in the branches, in the order in which
+    they lie there; none is empty. `parents[b - 1]` is what branch b continues, the trunk where it is left out. A branch
+    sees all that it continues and itself, and its positions go on where its parent's end. Training segments are all
+    trunk. `supervised[i]` marks the ids that are predicted.
     """
 
     key: int
     ids: tuple[int, ...]
     branch: tuple[int, ...]
     supervised: tuple[bool, ...]
+    parents: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -52,6 +55,35 @@ def branched_segment(key: int, trunk: Sequence[int], branches: Sequence[Sequence
         ids += ending
         branch += [number] * len(ending)
     return Segment(key, tuple(ids), tuple(branch), tuple(b > 0 for b in branch))
+
+
+def shared_segment(
+    key: int, trunk: Sequence[int], prompts: Sequence[tuple[Sequence[int], Sequence[Sequence[int]]]]
+) -> Segment:
+    """Several prompts that begin alike, each with its options: what they share is the trunk, processed once.
+
+    A prompt is given by how it goes on after the trunk, at least one id. Only options are predicted.
+
+    >>> s = shared_segment(0, [5, 6], [([1], [[7], [8, 9]]), ([2, 3], [[7]])])
+    >>> s.ids, s.branch, s.parents
+    ((5, 6, 1, 7, 8, 9, 2, 3, 7), (0, 0, 1, 2, 3, 3, 4, 4, 5), (0, 1, 1, 0, 4))
+    """
+    if not trunk or not all(rest for rest, _ in prompts):
+        raise DataError(f"segment {key}", "an empty trunk or prompt", "at least one token before what follows")
+    ids, branch, supervised = list(trunk), [0] * len(trunk), [False] * len(trunk)
+    parents: list[int] = []
+    for rest, options in prompts:
+        parents.append(0)
+        prompt = len(parents)
+        ids += rest
+        branch += [prompt] * len(rest)
+        supervised += [False] * len(rest)
+        for option in options:
+            parents.append(prompt)
+            ids += option
+            branch += [len(parents)] * len(option)
+            supervised += [True] * len(option)
+    return Segment(key, tuple(ids), tuple(branch), tuple(supervised), tuple(parents))
 
 
 @dataclass(slots=True)

@@ -1,0 +1,196 @@
+"""`openflan export` and `openflan import`: tasks in the forms that other tools read and write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from openflan.cli.options import Cards, DataRoot, Json, own_cards
+from openflan.errors import ConfigError, did_you_mean
+from openflan.tasks.catalog import load_catalog
+
+if TYPE_CHECKING:
+    from openflan.interop.new_card import Imported
+    from openflan.tasks.catalog import Catalog
+    from openflan.tokens.codec import Codec
+    from openflan.tokens.encode import Lengths
+
+STYLES = ("instruction", "no_template", "dataset_name")
+SPLITS = ("test", "dev", "train", "samples")
+
+exports = typer.Typer(help="Tasks for other tools to read.", no_args_is_help=True)
+imports = typer.Typer(help="Cards from other projects' files.", no_args_is_help=True)
+
+Cluster = Annotated[str, typer.Option(help="The kind of task, as in `tasks list`: what is held out together.")]
+Name = Annotated[str | None, typer.Option(help="The task's name; made from the file's own when not given.")]
+To = Annotated[Path, typer.Option(help="The folder that cards are written to.")]
+
+
+@exports.callback()
+def _export() -> None:
+    """Tasks for other tools to read."""
+
+
+@exports.command("lm-eval")
+def export_lm_eval(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write: give it as --include_path.")],
+    task: Annotated[list[str], typer.Option(help="A task, as in `tasks list`; may be repeated.")],
+    template: Annotated[
+        list[str] | None, typer.Option(help="Only this template; may be repeated. `completion` is one, too.")
+    ] = None,
+    style: Annotated[str, typer.Option(help=f"{', '.join(STYLES)}: the wording, or only the fields.")] = STYLES[0],
+    options: Annotated[bool, typer.Option(help="Show the options block in prompts.")] = True,
+    split: Annotated[str, typer.Option(help=f"Which rows: {', '.join(SPLITS)}.")] = SPLITS[0],
+    limit: Annotated[int, typer.Option(min=1, help="Rows of each task: those that `eval --limit` takes.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the sample of rows, as in `eval`.")] = 0,
+    model: Annotated[
+        str | None, typer.Option(help="Cut too long prompts as `eval` does for this model folder, or `base`.")
+    ] = None,
+    separator: Annotated[str, typer.Option(help="Text between prompt and answer.", show_default="a line break")] = "\n",
+    data_root: DataRoot = None,
+    catalog: Cards = None,
+    as_json: Json = False,
+) -> None:
+    """Write tasks that lm-evaluation-harness runs with the log-probs and scores of `openflan eval`.
+
+    Example: openflan export lm-eval tasks --task rte --template must-it-hold --data-root data
+    """
+    from openflan.evaluation.requests import draw_examples
+    from openflan.evaluation.settings import EvalSettings
+    from openflan.interop.export_lm_eval import export_lm_eval, wordings_to_export
+    from openflan.tasks.adapt import load_examples
+
+    for name, given, known in (("--style", style, STYLES), ("--split", split, SPLITS)):
+        if given not in known:
+            raise ConfigError(name, repr(given), "one of those known", did_you_mean(given, known))
+    tasks = [load_catalog(catalog or ()).task(name) for name in dict.fromkeys(task)]
+    wordings = {each.name: wordings_to_export(each, template or ()) for each in tasks}
+    limits = _limits(model, separator) if model is not None else None
+    done = []
+    for each in tasks:
+        rows, dropped = load_examples(each, split, data_root)  # type: ignore[arg-type]  # one of SPLITS
+        for reason, count in dropped.items() if not as_json else ():
+            print(f"{each.name}: {count:,} of {len(rows) + sum(dropped.values()):,} rows dropped: {reason}")
+        examples = draw_examples(rows, EvalSettings(max_examples_per_task=limit), seed, each.card.group_by)
+        done += export_lm_eval(
+            folder,
+            each,
+            wordings[each.name] if style == STYLES[0] else wordings[each.name][:1],
+            examples,
+            separator=separator,
+            style=style,  # type: ignore[arg-type]  # one of STYLES
+            show_options=options,
+            limits=limits,
+        )
+    if as_json:
+        print(json.dumps([{**asdict(one), "path": str(one.path)} for one in done], indent=1))
+        return
+    for one in done:
+        print(f"{one.path}: {one.num_prompts:,} prompts" + _losses(one.num_cut, one.num_left_out, one.metrics_left_out))
+    names = ",".join(f"openflan_{each.name}" for each in tasks)
+    given = "--model hf --model_args pretrained=MODEL,dtype=float32"
+    print(f"Next:\n  lm_eval {given} --include_path {folder} --tasks {names}")
+
+
+def _losses(num_cut: int, num_left_out: int, metrics: Sequence[str]) -> str:
+    parts = [f"{num_cut:,} cut to fit"] if num_cut else []
+    parts += [f"{num_left_out:,} too long and left out"] if num_left_out else []
+    parts += [f"without the metrics {', '.join(metrics)}"] if metrics else []
+    return "".join(f", {part}" for part in parts)
+
+
+def _limits(path: str, separator: str) -> tuple[Codec, Lengths]:
+    """What evaluating that model cuts prompts by."""
+    from openflan.models.folder import model_folder
+    from openflan.models.settings import ModelSettings
+
+    model_folder(path)  # a mistake is told before torch is loaded
+    from openflan.models.load import load_model
+    from openflan.study.run_one import limits, limits_of_answers
+
+    settings = ModelSettings(path=path, separator=separator)
+    model = load_model(settings, needs_packs=False)
+    return model.codec, limits_of_answers(limits(settings, model.max_positions), model.max_positions)
+
+
+@imports.command()
+def promptsource(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A templates.yaml.")],
+    cluster: Cluster,
+    name: Name = None,
+    to: To = Path("."),
+    catalog: Cards = None,
+    as_json: Json = False,
+) -> None:
+    """Make cards of promptsource's wordings of a dataset, one for each way of answering.
+
+    Example: openflan import promptsource templates.yaml --cluster sentiment --to my-cards
+    """
+    from openflan.interop.import_promptsource import import_promptsource
+
+    _tell(import_promptsource(file, to, _catalog(cluster, catalog), cluster=cluster, name=name), file, as_json)
+
+
+@imports.command("lm-eval")
+def lm_eval(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file of one task.")],
+    cluster: Cluster,
+    name: Name = None,
+    to: To = Path("."),
+    catalog: Cards = None,
+    as_json: Json = False,
+) -> None:
+    """Make a card of a task of lm-evaluation-harness.
+
+    Example: openflan import lm-eval piqa.yaml --cluster commonsense --to my-cards
+    """
+    from openflan.interop.import_lm_eval import import_lm_eval
+
+    _tell(import_lm_eval(file, to, _catalog(cluster, catalog), cluster=cluster, name=name), file, as_json)
+
+
+@imports.command("natural-instructions")
+def natural_instructions(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON file of one task.")],
+    cluster: Cluster,
+    name: Name = None,
+    to: To = Path("."),
+    catalog: Cards = None,
+    as_json: Json = False,
+) -> None:
+    """Make a card and a file of rows of a task of Natural Instructions.
+
+    Example: openflan import natural-instructions task.json --cluster sentiment --to my-cards
+    """
+    from openflan.interop.import_natural_instructions import import_natural_instructions
+
+    _tell(import_natural_instructions(file, to, _catalog(cluster, catalog), cluster=cluster, name=name), file, as_json)
+
+
+def _catalog(cluster: str, cards: Sequence[Path] | None) -> Catalog:
+    catalog = load_catalog(own_cards(cards or ()))
+    catalog.cluster(cluster)
+    return catalog
+
+
+def _tell(imported: Imported, file: Path, as_json: bool) -> None:
+    """What became of every template; exit code 1 when no card could be made."""
+    notes = [asdict(note) for note in imported.notes]
+    if as_json:
+        print(
+            json.dumps({"cards": [str(path) for path in imported.cards], "notes": notes}, indent=1, ensure_ascii=False)
+        )
+    else:
+        width = max((len(note.template) for note in imported.notes), default=0)
+        for note in imported.notes:
+            print(f"{note.template:<{width}}  {note.result:<12}  {note.reason}".rstrip())
+        num_left = sum(note.result == "left out" for note in imported.notes)
+        print(f"{', '.join(map(str, imported.cards)) or f'no card from {file}'} ({num_left} left out)")
+        if imported.cards:
+            print("Next:\n" + "".join(f"  openflan tasks check {path}\n" for path in imported.cards), end="")
+    raise typer.Exit(0 if imported.cards else 1)

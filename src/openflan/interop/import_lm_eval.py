@@ -1,0 +1,183 @@
+"""A card from a task file of lm-evaluation-harness. What its Python functions do stays behind, and is told."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import nodes
+
+from openflan.errors import DataError
+from openflan.interop.answers import answer_by_list, gold_by_index, options_of, with_gold
+from openflan.interop.new_card import (
+    NO_LICENCE,
+    Draft,
+    Imported,
+    Note,
+    family_of,
+    slug,
+    with_block,
+    write_card,
+)
+from openflan.interop.tagged_yaml import Function, read_tagged
+from openflan.interop.translate import Columns, NotCarried, Translator, column, only_expression, parse_jinja
+from openflan.tasks.catalog import Catalog
+
+TEMPLATE = "as-in-the-harness"
+_METRICS = {"acc": "accuracy", "exact_match": "exact_match", "f1": "f1", "rouge1": "rouge1", "rougeL": "rougeL"}
+_READ = {
+    *("include", "task", "task_alias", "tag", "group", "dataset_path", "dataset_name", "output_type", "metadata"),
+    *("training_split", "validation_split", "test_split", "doc_to_text", "doc_to_target", "doc_to_choice"),
+    *("description", "gen_prefix", "metric_list", "generation_kwargs", "target_delimiter", "should_decontaminate"),
+    *("doc_to_decontamination_query", "num_fewshot", "repeats", "fewshot_delimiter", "fewshot_split"),
+}
+_MOST_INCLUDES = 10
+_ONE_COLUMN = re.compile(r"[A-Za-z_]\w*")
+
+
+def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, name: str | None = None) -> Imported:
+    """Write the card that can be made of the task in `path` to `folder`, and tell what was left behind.
+
+    The prompt becomes a template, with the options listed, and the card's `completion`, as it is. DataError for a file
+    that is no task of the harness.
+    """
+    config = _with_includes(path)
+    if not isinstance(config.get("task"), str) or ("doc_to_text" not in config and "class" not in config):
+        found = "a group of tasks" if "group" in config else f"the keys {', '.join(map(str, config))}"
+        raise DataError(path, found, "a task of the harness, with `task` and `doc_to_text`")
+    notes = [
+        Note(
+            key,
+            "left out",
+            f"a Python function, {value.name}" if isinstance(value, Function) else "no place for it in a card",
+        )
+        for key, value in config.items()
+        if (key not in _READ or isinstance(value, Function)) and value not in (None, False, [], "")
+    ]
+    try:
+        draft = _draft(config, name or slug(config["task"]), cluster, catalog, path)
+        card, told = write_card(draft, folder, catalog)
+    except NotCarried as exc:
+        return Imported((), (*notes, Note(TEMPLATE, "left out", str(exc))))
+    left = [note for note in told if note.template == "completion"]
+    reason = "options listed" if draft.keys["answer"]["kind"] == "choice" else ""
+    reason += ", a choice where the harness generates" if reason and config.get("doc_to_choice") is None else ""
+    carried = Note(TEMPLATE, "changed" if reason else "carried over", reason)
+    return Imported((card,), (*notes, carried, *left))
+
+
+def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's keys over those of the files that it includes. DataError for a circle."""
+    if path.resolve() in seen or len(seen) > _MOST_INCLUDES:
+        raise DataError(path, "a file that includes itself", "includes that end")
+    value = read_tagged(path)
+    merged: dict[str, Any] = {}
+    included = value.pop("include", None) or []
+    for name in included if isinstance(included, list) else [included]:
+        merged |= _with_includes(path.parent / str(name), (*seen, path.resolve()))
+    return merged | value
+
+
+def _draft(config: Mapping[str, Any], name: str, cluster: str, catalog: Catalog, path: Path) -> Draft:
+    for key in ("doc_to_text", "doc_to_target", "doc_to_choice", "class"):
+        if isinstance(config.get(key), Function):
+            raise NotCarried(f"{key} is a Python function, {config[key].name}")
+    kind = config.get("output_type", "generate_until")
+    if kind not in ("multiple_choice", "generate_until"):
+        raise NotCarried(f"output_type {kind}")
+    answer = _choice(config) if kind == "multiple_choice" else _text(config)
+    gold = answer.get("gold") or answer["references"]
+
+    def replaced(node: nodes.Expr) -> str | None:
+        if column(node) == gold:
+            raise NotCarried("the gold in the prompt")
+        return None
+
+    columns = Columns()
+    translator = Translator(columns, replaced)
+    parts = [config.get("description") or "", config["doc_to_text"], config.get("gen_prefix") or ""]
+    if not isinstance(parts[1], str):
+        raise NotCarried("a prompt that differs from option to option")
+    before, text, after = parts
+    text = f"{{{{ {text} }}}}" if _ONE_COLUMN.fullmatch(text) else text
+    gap = " " if after and not text.endswith((" ", "\n")) else ""
+    prompt = translator.template(parse_jinja(f"{before}{text}{gap}{after}"))
+    template = {"id": TEMPLATE, "input": with_block(prompt) if answer["kind"] == "choice" else prompt}
+    hub, subset = str(config.get("dataset_path", "")), config.get("dataset_name")
+    keys: dict[str, Any] = {
+        "family": family_of(catalog, hub, subset, name),
+        "cluster": cluster,
+        "source": _source(config, hub, subset),
+        "answer": answer,
+        "metrics": _metrics(config, answer["kind"]),
+        "licence": NO_LICENCE,
+    }
+    generation = config.get("generation_kwargs") or {}
+    if answer["kind"] == "text":
+        until = generation.get("until") or []
+        keys["stop"] = [stop for stop in (until if isinstance(until, list) else [until]) if isinstance(stop, str)]
+        keys |= {"max_new_tokens": generation["max_gen_toks"]} if "max_gen_toks" in generation else {}
+        if isinstance(config["doc_to_target"], list) or "[" in str(config["doc_to_target"]):
+            columns.lists[answer["references"]] = 1
+    return Draft(name, keys, columns, (template,), f"{path.name} (lm-evaluation-harness)", completion={"input": prompt})
+
+
+def _choice(config: Mapping[str, Any]) -> dict[str, Any]:
+    choices, target = config.get("doc_to_choice"), config.get("doc_to_target")
+    if isinstance(choices, dict):
+        choices = list(choices.values())
+    if isinstance(choices, list):
+        options: dict[str, Any] = {"options": [str(choice).strip() for choice in choices]}
+    elif isinstance(choices, str):
+        options = {"options_from": [choices]} if _ONE_COLUMN.fullmatch(choices) else options_of(choices)
+    else:
+        raise NotCarried("no doc_to_choice")
+    if isinstance(target, int):
+        raise NotCarried("the right option always stands in the same place")
+    if not isinstance(target, str):
+        raise NotCarried("doc_to_target is no text")
+    node = nodes.Name(target, "load") if _ONE_COLUMN.fullmatch(target) else only_expression(parse_jinja(target))
+    if node is None:
+        raise NotCarried("doc_to_target is no single expression")
+    num_options = len(options["options"]) if "options" in options else None
+    if (named := answer_by_list(node)) is not None:  # the option itself
+        if named.get("options") != options.get("options") or named.get("options_from") != options.get("options_from"):
+            raise NotCarried("doc_to_target names other options than doc_to_choice")
+        return named
+    return with_gold(options, gold_by_index(node, num_options))
+
+
+def _text(config: Mapping[str, Any]) -> dict[str, Any]:
+    target = config.get("doc_to_target")
+    if config.get("doc_to_choice") is not None or not isinstance(target, str):
+        raise NotCarried("doc_to_target is no text")
+    node = nodes.Name(target, "load") if _ONE_COLUMN.fullmatch(target) else only_expression(parse_jinja(target))
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and node.arg.value == 0:
+        node = node.node
+    if (chosen := answer_by_list(node)) is not None:
+        return chosen
+    path = None if node is None else column(node)
+    if path is None:
+        raise NotCarried("doc_to_target is more than one column")
+    return {"kind": "text", "references": path}
+
+
+def _source(config: Mapping[str, Any], hub: str, subset: Any) -> dict[str, Any]:
+    """Where the rows are: the hub's dataset, unless the harness reads files."""
+    test = config.get("test_split") or config.get("validation_split")
+    train = config.get("training_split")
+    splits = {"train": None if train == test else train, "test": test}
+    source: dict[str, Any] = {"splits": {key: value for key, value in splits.items() if value or key == "train"}}
+    if hub in ("json", "csv", "parquet", "text", ""):
+        return source | {"manual": "The rows are files of the harness's task: see its dataset_kwargs."}
+    return {"hub": hub, **({"config": str(subset)} if subset else {}), **source}
+
+
+def _metrics(config: Mapping[str, Any], kind: str) -> list[str]:
+    named = [entry.get("metric") for entry in config.get("metric_list") or () if isinstance(entry, dict)]
+    known = [_METRICS[m] for m in named if isinstance(m, str) and m in _METRICS]
+    if kind == "choice":
+        return ["accuracy"]
+    return list(dict.fromkeys(m for m in known if m != "accuracy")) or ["exact_match"]

@@ -1,0 +1,99 @@
+"""`openflan export` and `openflan import` as a user calls them."""
+
+import json
+
+import pytest
+
+TEMPLATES = """\
+dataset: harbours/tide_notes
+templates:
+  1a: !Template
+    answer_choices: calm ||| rough
+    jinja: "{{note}} How is the sea? ||| {{ answer_choices[label] }}"
+    name: how
+  1b: !Template
+    answer_choices: calm ||| rough
+    jinja: "{% set n = note %}{{n}} Sea? ||| {{ answer_choices[label] }}"
+    name: sets
+"""
+ONLY_CLASS = "task: tides\ndoc_to_text: !function utils.text\ndataset_path: a/b\n"
+
+
+def test_export_of_the_samples_of_a_task(call, tmp_path):
+    ended = call("export", "lm-eval", tmp_path, "--task", "rte", "--template", "teacher", "--split", "samples")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        f"{tmp_path}/openflan_rte__teacher.yaml: 4 prompts\nNext:\n"
+        f"  lm_eval --model hf --model_args pretrained=MODEL,dtype=float32 --include_path {tmp_path} "
+        "--tasks openflan_rte\n"
+    )
+    ended = call(
+        "export", "lm-eval", tmp_path, "--task", "copa", "--split", "samples", "--style", "no_template", "--json"
+    )
+    (one,) = json.loads(ended.out)  # one wording: the style leaves the templates out
+    assert (one["num_prompts"] > 1, one["num_cut"], one["metrics_left_out"]) == (True, 0, [])
+
+
+def test_export_cuts_for_a_model_as_evaluating_it_does(call, tmp_path):
+    ended = call("export", "lm-eval", tmp_path, "--task", "world_rte", "--limit", "3", "--model", "base")
+    assert (ended.code, ended.err) == (0, "")
+    assert "3 prompts\n" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("args", "part"),
+    [
+        (["--task", "rtee"], "no task 'rtee'"),
+        (["--task", "rte", "--template", "none"], "no template 'none'"),
+        (["--task", "rte", "--style", "plain"], "--style: found 'plain'"),
+        (["--task", "rte", "--split", "validation"], "--split: found 'validation'"),
+        (["--task", "rte", "--split", "samples", "--separator", "<eos>"], "the separator '<eos>'"),
+        (["--task", "rte", "--split", "samples", "--model", "nowhere"], "nowhere: found no such folder"),
+    ],
+)
+def test_mistakes_of_an_export_are_one_paragraph(call, tmp_path, args, part):
+    ended = call("export", "lm-eval", tmp_path / "out", *args)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert part in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_import_tells_what_became_of_each_template(call, tmp_path):
+    (tmp_path / "templates.yaml").write_text(TEMPLATES)
+    args = ["import", "promptsource", tmp_path / "templates.yaml", "--cluster", "sentiment", "--to", tmp_path / "cards"]
+    ended = call(*args)
+    card = tmp_path / "cards" / "tide_notes.yaml"
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == (
+        "how   changed       options listed\n"
+        "sets  left out      the tag set\n"
+        f"{card} (1 left out)\nNext:\n  openflan tasks check {card}\n"
+    )
+    ended = call("tasks", "check", card)
+    assert (ended.code, ended.out) == (0, "1 tasks checked, 0 findings\n")
+    ended = call(*args, "--name", "other", "--json")
+    assert json.loads(ended.out) == {
+        "cards": [str(tmp_path / "cards" / "other.yaml")],
+        "notes": [
+            {"template": "how", "result": "changed", "reason": "options listed"},
+            {"template": "sets", "result": "left out", "reason": "the tag set"},
+        ],
+    }
+
+
+def test_an_import_that_makes_no_card_ends_with_1(call, tmp_path):
+    (tmp_path / "a.yaml").write_text(ONLY_CLASS)
+    ended = call("import", "lm-eval", tmp_path / "a.yaml", "--cluster", "sentiment", "--to", tmp_path)
+    assert (ended.code, ended.err) == (1, "")
+    assert ended.out.endswith(f"no card from {tmp_path / 'a.yaml'} (2 left out)\n")
+
+
+def test_mistakes_of_an_import_are_one_paragraph(call, tmp_path):
+    for args, part in (
+        (["promptsource", tmp_path / "none.yaml", "--cluster", "sentiment"], "none.yaml: found No such file"),
+        (["lm-eval", tmp_path / "none.yaml", "--cluster", "feelings"], "no cluster 'feelings'"),
+        (["natural-instructions", tmp_path / "none.json", "--cluster", "sentiment"], "none.json: found a file that"),
+    ):
+        ended = call("import", *args)
+        assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+        assert part in ended.err

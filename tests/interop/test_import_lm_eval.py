@@ -1,0 +1,151 @@
+"""Task files of our own writing, in the harness's form, and the cards that come of them."""
+
+from pathlib import Path
+
+import pytest
+
+from openflan.errors import DataError
+from openflan.interop.import_lm_eval import import_lm_eval
+from openflan.interop.new_card import Imported
+from openflan.tasks.adapt import adapt
+from openflan.tasks.catalog import load_catalog
+from openflan.templates.lint import lint
+from openflan.templates.render import render
+
+BASE = """\
+dataset_path: harbours/tides
+dataset_name: short
+output_type: multiple_choice
+training_split: train
+validation_split: validation
+metric_list:
+  - {metric: acc, aggregation: mean, higher_is_better: true}
+metadata: {version: 1.0}
+"""
+TASK = """\
+include: _base.yaml
+task: tides
+description: "About the sea.\\n\\n"
+doc_to_text: "Note: {{note.strip()}}\\nWhat follows?\\nAnswer:"
+doc_to_choice: "{{choices.text}}"
+doc_to_target: "{{choices.label.index(key)}}"
+process_docs: !function utils.tidy
+filter_list: [{name: none, filter: [{function: take_first}]}]
+"""
+
+
+def run(folder: Path, text: str, catalog, name: str = "task.yaml") -> Imported:
+    (folder / "_base.yaml").write_text(BASE)
+    (folder / name).write_text(text)
+    return import_lm_eval(folder / name, folder / "cards", catalog, cluster="reading_comprehension")
+
+
+def test_a_task_becomes_a_template_and_a_completion(tmp_path, catalog):
+    found = run(tmp_path, TASK, catalog)
+    assert [(note.template, note.result, note.reason) for note in found.notes] == [
+        ("process_docs", "left out", "a Python function, utils.tidy"),
+        ("filter_list", "left out", "no place for it in a card"),
+        ("as-in-the-harness", "changed", "options listed"),
+    ]
+    task = load_catalog(found.cards).task("tides")
+    assert (task.source.hub, task.source.config) == ("harbours/tides", "short")
+    assert (task.source.splits.train, task.source.splits.test) == ("train", "validation")
+    row = {"note": "No wind. ", "choices": {"text": ["ebb", "flood"], "label": ["A", "B"]}, "key": "B"}
+    (example,), _ = adapt(task, [row], "test")
+    assert render(example, task, task.templates[0]).input == (
+        "About the sea.\n\nNote: No wind.\nWhat follows?\n\nOPTIONS:\n- ebb\n- flood\n\nAnswer:"
+    )
+    plain = render(example, task, task.completion)
+    assert (plain.input, plain.target) == ("About the sea.\n\nNote: No wind.\nWhat follows?\nAnswer:", "flood")
+    assert lint(task, adapt(task, task.samples, "samples")[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("choice", "target", "answer"),
+    [
+        ("['no', 'yes']", "label", {"options": ("no", "yes"), "gold": "label"}),
+        ("{a: 'no', b: 'yes'}", "label", {"options": ("no", "yes"), "gold": "label"}),
+        ("endings", '"{{label}}"', {"options_from": ("endings",), "gold": "label"}),
+        ('"{{[one, two]}}"', "label", {"options_from": ("one", "two"), "gold": "label"}),
+        ("['no', 'yes']", "\"{{['no', 'yes'][label]}}\"", {"options": ("no", "yes"), "gold": "label"}),
+        (
+            '"{{[one, two]}}"',
+            "\"{{['A', 'B'].index(key)}}\"",
+            {"options_from": ("one", "two"), "gold": "key", "gold_values": ("A", "B")},
+        ),
+    ],
+)
+def test_options_and_gold(tmp_path, catalog, choice, target, answer):
+    text = f"include: _base.yaml\ntask: tides\ndoc_to_text: note\ndoc_to_choice: {choice}\ndoc_to_target: {target}\n"
+    found = run(tmp_path, text, catalog)
+    card = load_catalog(found.cards).task("tides").card
+    assert card.answer.model_dump(exclude_none=True) == {"kind": "choice", **answer}
+    assert card.templates[0].input == "{{ note }}\n\n{{ options_block }}"
+
+
+def test_free_text(tmp_path, catalog):
+    text = """\
+task: sea_names
+dataset_path: json
+dataset_kwargs: {data_files: rows.json}
+test_split: test
+doc_to_text: "Which sea is meant? {{note}}"
+doc_to_target: "{{names[0]}}"
+gen_prefix: "It is"
+generation_kwargs: {until: ["\\n", "."], max_gen_toks: 12, do_sample: false}
+metric_list: [{metric: exact_match}, {metric: f1}]
+"""
+    found = run(tmp_path, text, catalog)
+    assert [(n.template, n.result) for n in found.notes] == [
+        ("dataset_kwargs", "left out"),
+        ("as-in-the-harness", "carried over"),
+    ]
+    task = load_catalog(found.cards).task("sea_names")
+    assert (task.card.stop, task.card.max_new_tokens, task.metrics) == (("\n", "."), 12, ("exact_match", "f1"))
+    assert task.source.hub is None and "dataset_kwargs" in str(task.source.manual)
+    (example,), _ = adapt(task, [{"note": "By Orm.", "names": ["Elm Sea", "the Elm"]}], "test")
+    prompt = render(example, task, task.templates[0])
+    assert (prompt.input, prompt.references) == ("Which sea is meant? By Orm. It is", ("Elm Sea", "the Elm"))
+
+
+def test_a_label_that_the_harness_generates_becomes_a_choice(tmp_path, catalog):
+    text = "task: tides\ndataset_path: a/b\ntest_split: test\ndoc_to_text: '{{note}} Sea?'\n"
+    found = run(tmp_path, text + "doc_to_target: \"{{['calm', 'rough'][label]}}\"\n", catalog)
+    assert found.notes[-1].reason == "options listed, a choice where the harness generates"
+    assert load_catalog(found.cards).task("tides").card.answer.options == ("calm", "rough")
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("doc_to_text: !function utils.text", "doc_to_text is a Python function, utils.text"),
+        ("doc_to_target: 3", "the right option always stands in the same place"),
+        ("doc_to_text: 0", "a prompt that differs from option to option"),
+        ("output_type: loglikelihood_rolling", "output_type loglikelihood_rolling"),
+        ('doc_to_text: "{{note}} {{key}}"', "the gold in the prompt"),
+        ('doc_to_text: "{% set a = note %}{{a}}"', "the tag set"),
+        ("doc_to_choice: \"{{[note ~ 'a', note ~ 'b']}}\"", "options that are computed from several columns"),
+        ('doc_to_text: "{{note}}.. Which?"', "double punctuation: About the sea. n…e.. Which?"),
+    ],
+)
+def test_what_cannot_be_carried_over_is_told_and_no_card_is_written(tmp_path, catalog, line, reason):
+    key = line.split(":")[0]
+    lines = [each for each in TASK.splitlines() if not each.startswith(key)]
+    found = run(tmp_path, "\n".join([*lines, line]), catalog)
+    assert found.cards == ()
+    assert reason in found.notes[-1].reason
+    assert not (tmp_path / "cards").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("group: many\ntask: [a, b]\n", "a group of tasks"),
+        ("include: task.yaml\ntask: a\n", "a file that includes itself"),
+        ("include: none.yaml\ntask: a\n", "No such file"),
+        ("task: !unknown a\n", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_is_no_task(tmp_path, catalog, text, part):
+    with pytest.raises(DataError, match=part):
+        run(tmp_path, text, catalog)

@@ -1,0 +1,132 @@
+"""Foreign Jinja in our language, and the reasons for what cannot be said in it."""
+
+import pytest
+
+from openflan.interop.answers import answer_by_cases, answer_by_list, gold_by_index, options_of, with_gold
+from openflan.interop.translate import Columns, NotCarried, Translator, only_expression, parse_jinja, tidy
+from openflan.templates.pattern import compile_pattern
+
+
+def translate(source: str, columns: Columns | None = None) -> str:
+    return Translator(columns or Columns()).template(parse_jinja(source))
+
+
+def expression(source: str):
+    return only_expression(parse_jinja("{{ %s }}" % source))  # noqa: UP031  # braces
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("{{note}} Fine?", "{{ note }} Fine?"),
+        ("{{ note.strip() }}, {{ note | trim }}", "{{ note }}, {{ note }}"),
+        ("{{ answers['text'][0] }}", "{{ text[0] }}"),
+        ("{{ answers.text | first }}", "{{ text[0] }}"),
+        ("{{ note.lower() }} {{ note | lower }}", "{{ note | lower }} {{ note | lower }}"),
+        ("{{ hints | join(', ') }}", '{{ hints | join(", ") }}'),
+        ("{{ 'So: ' ~ note ~ '!' }}", "So: {{ note }}!"),
+        ("{{ 'So: ' + note }}", "So: {{ note }}"),
+        ("{{ 'a' if kind == 2 else note }}", '{% if kind == "2" %}a{% else %}{{ note }}{% endif %}'),
+        (
+            "{% if not a or b != -1 %}x{% elif c in 'uv' %}y{% else %}z{% endif %}",
+            '{% if (not (a) or b != "-1") %}x{% elif c in "uv" %}y{% else %}z{% endif %}',
+        ),
+        (
+            "{% for h in hints %}{{ loop.index }}. {{ h }}\n{% endfor %}",
+            "{% for h in hints %}{{ loop.index }}. {{ h }}\n{% endfor %}",
+        ),
+        ("  {{ note }}  and \n\n\n\nmore, e.g., this", "{{ note }} and\n\nmore, e.g. this"),
+    ],
+)
+def test_what_can_be_said(foreign, ours):
+    assert translate(foreign) == ours
+    compile_pattern(ours, "here")
+
+
+@pytest.mark.parametrize(
+    ("foreign", "reason"),
+    [
+        ("{% set x = 1 %}{{ x }}", "the tag set"),
+        ("{% macro m() %}a{% endmacro %}", "the tag macro"),
+        ("{% for a in b %}{% for c in d %}{{ c }}{% endfor %}{% endfor %}", "a loop in a loop"),
+        ("{% for a in b if a %}{{ a }}{% endfor %}", "for with a condition"),
+        ("{% for a in b %}{{ a.c }}{% endfor %}", "a part of an item"),
+        ("{{ note | title }}", "the filter title"),
+        ("{{ note | replace('a', 'b') }}", "the filter replace"),
+        ("{{ note.split(',') }}", "the filter split"),
+        ("{{ note.upper() }}", "the method upper"),
+        ("{{ range(3) }}", "the function range"),
+        ("{% if note is defined %}a{% endif %}", "the expression is defined"),
+        ("{{ a + b }}", "the expression (add)"),
+        ("{{ note[:5] }}", "the expression (getitem)"),
+        ("{{ '{{' }}", "double braces"),
+        ("{{ note", "no Jinja"),
+    ],
+)
+def test_what_cannot_is_told(foreign, reason):
+    with pytest.raises(NotCarried, match=reason.replace("(", r"\(").replace(")", r"\)")):
+        translate(foreign)
+
+
+def test_columns_get_names_of_their_own():
+    columns = Columns()
+    translate("{{ answer }} {{ a.text }} {{ b.text }} {{ a.text[2] }} {{ hints | join(' ') }}", columns)
+    assert columns.fields == {"answer_field": "answer", "text": "a.text", "b_text": "b.text", "hints": "hints"}
+    assert columns.lists == {"a.text": 3, "hints": 1}
+
+
+@pytest.mark.parametrize(
+    ("index", "gold"),
+    [
+        ("label", {"gold": "label"}),
+        ("label.strip()", {"gold": "label"}),
+        ("label | int", {"gold": "label", "gold_values": ["0", "1", "2"]}),
+        ("label - 1", {"gold": "label", "gold_values": [1, 2, 3]}),
+        ("(label | int) - 1", {"gold": "label", "gold_values": ["1", "2", "3"]}),
+        ("['A', 'B', 'C'].index(key)", {"gold": "key", "gold_values": ["A", "B", "C"]}),
+        ("{'x': 1, 'y': 0, 'z': 2}[key]", {"gold": "key", "gold_values": ["y", "x", "z"]}),
+        ("choices.label.index(key)", {"gold": "key", "gold_values_from": "choices.label"}),
+    ],
+)
+def test_the_gold_by_its_number(index, gold):
+    assert gold_by_index(expression(index), 3) == gold
+
+
+@pytest.mark.parametrize("index", ["label + 1", "f(label)", "{'x': 1, 'y': 2}[key]", "0 if label else 1"])
+def test_a_gold_that_a_card_has_no_word_for(index):
+    with pytest.raises(NotCarried, match="no word for"):
+        gold_by_index(expression(index), 2)
+
+
+def test_options_that_an_expression_lists():
+    assert options_of("{{ choices.text }}") == {"options_from": ["choices.text"]}
+    assert options_of("{{ [first, second] }}") == {"options_from": ["first", "second"]}
+    assert options_of("{{ ['no', 'yes'] }}") == {"options": ["no", "yes"]}
+    with pytest.raises(NotCarried, match="computed"):
+        options_of("{{ [a ~ b, c] }}")
+
+
+def test_an_answer_by_a_list_or_by_cases():
+    choice = {"kind": "choice", "options": ["no", "yes"], "gold": "label"}
+    assert answer_by_list(expression("['no', 'yes'][label]")) == choice
+    assert answer_by_list(expression("{'n': 'no', 'y': 'yes'}[label]")) == choice | {"gold_values": ["n", "y"]}
+    assert answer_by_list(expression("label")) is None
+    cases = "{%% if label == 0 %%}\n%s\n{%% elif label == 1 %%}%s{%% endif %%}"
+    assert answer_by_cases(parse_jinja(cases % ("no", "yes"))) == choice
+    assert answer_by_cases(parse_jinja(cases % ("{{ a }}", "{{ b }}"))) == {
+        "kind": "choice",
+        "options_from": ["a", "b"],
+        "gold": "label",
+    }
+    assert answer_by_cases(parse_jinja(cases % ("no", "{{ b }}"))) is None
+    assert answer_by_cases(parse_jinja("{% if label == 0 %}no{% else %}yes{% endif %}")) == choice
+    assert answer_by_cases(parse_jinja("{% if label == 'x' %}no{% else %}yes{% endif %}")) is None
+
+
+def test_as_many_values_as_options():
+    with pytest.raises(NotCarried, match="2 options and 3 values of key"):
+        with_gold({"options": ["a", "b"]}, {"gold": "key", "gold_values": [1, 2, 3]})
+
+
+def test_white_space_is_tidied_and_nothing_else():
+    assert tidy(" a\t b  c \n d\n\n\n\ne ") == "a b c\nd\n\ne"
