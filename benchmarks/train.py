@@ -31,16 +31,20 @@ SHAPES: dict[str, dict[str, int]] = {
     "135M, 49k vocabulary": {**SMOL, "num_key_value_heads": 3, "vocab_size": 49_152, "packs": 2},
     "5M, 2k vocabulary": {**LLAMA, "num_key_value_heads": 4, "vocab_size": 2_048, "packs": 8},
 }
-AGAIN = ", gradient checkpointing"
+AGAIN, SOME = ", gradient checkpointing", ", selective checkpointing"
 OURS, PACKED, PADDED = "OpenFLAN", "TRL packed", "TRL padded"
 CONTESTANTS = {
     OURS: ["openflan"],
+    OURS + SOME: ["openflan", "selective"],
     OURS + AGAIN: ["openflan", "checkpointing"],
     PACKED: ["trl", "packing"],
     PACKED + AGAIN: ["trl", "packing", "checkpointing"],
     PADDED: ["trl"],
 }
-PAIRS = ((OURS, PACKED), (OURS, PADDED), (OURS + AGAIN, PACKED), (OURS + AGAIN, PACKED + AGAIN))
+PAIRS = (
+    *((OURS, PACKED), (OURS, PADDED), (OURS + SOME, PACKED), (OURS + AGAIN, PACKED)),
+    *((OURS + SOME, PACKED + AGAIN), (OURS + AGAIN, PACKED + AGAIN)),
+)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""One measurement of `train.py`: `train_work.py FOLDER PACKS UPDATES THREADS WHAT [packing] [checkpointing]`.
+"""One measurement of `train.py`: `train_work.py FOLDER PACKS UPDATES THREADS WHAT [packing] [checkpointing|selective]`.
 
 Prints one line of JSON. The folder holds a model and `rows.jsonl`.
 """
@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -36,7 +36,9 @@ KINDS_OF_WORK = {
 }
 
 
-def ours(folder: Path, num_packs: int, num_updates: int, num_threads: int, checkpointing: bool) -> dict[str, Any]:
+def ours(
+    folder: Path, num_packs: int, num_updates: int, num_threads: int, checkpointing: bool | Literal["selective"]
+) -> dict[str, Any]:
     """Updates of OpenFLAN's own loop; the first is not counted."""
     model = load_model(ModelSettings(path=str(folder)))
     settings = TrainSettings(
@@ -128,7 +130,7 @@ def make_trainer(
         max_steps=num_updates,
         learning_rate=3e-5,
         lr_scheduler_type="constant",
-        optim="adamw_torch",
+        optim="adamw_torch_fused",
         max_grad_norm=1.0,
         gradient_checkpointing=checkpointing,
         bf16=False,
@@ -179,7 +181,7 @@ def limit(folder: Path, num_packs: int, num_updates: int) -> dict[str, Any]:
     model.model.train()
     packs = packs_of_rows(model.codec, folder)
     packs = packs[5 : 5 + num_packs]
-    optimizer = torch.optim.AdamW(model.model.parameters(), lr=3e-5)
+    optimizer = torch.optim.AdamW(model.model.parameters(), lr=3e-5, fused=True)
 
     def update() -> None:
         for each in packs:
@@ -233,7 +235,8 @@ def main() -> None:
     torch.set_num_threads(num_threads)
     checkpointing = "checkpointing" in words
     if words[0] == "openflan":
-        found = ours(folder, num_packs, num_updates, num_threads, checkpointing)
+        again: bool | Literal["selective"] = "selective" if "selective" in words else checkpointing
+        found = ours(folder, num_packs, num_updates, num_threads, again)
     elif words[0] == "trl":
         found = theirs(folder, num_packs, num_updates, "packing" in words, checkpointing)
     else:

@@ -140,15 +140,16 @@ def test_only_the_adapter_learns(settings, num_tensors, num_weights, bases):
 @BOTH
 def test_gradient_checkpointing_reaches_the_adapter(settings, bases):
     found = []
-    for again in (False, True):
+    for again in (False, True, "selective"):
         model = adapted(bases / "llama", settings)
         model.model.train()
         if again:
-            model.use_gradient_checkpointing()
+            model.use_gradient_checkpointing(selective=again == "selective")
         model.logits(model.hidden(collate([pack_of(model)]))).square().sum().backward()
         found.append({name: weight.grad for name, weight in trainable(model).items()})
-    assert found[0].keys() == found[1].keys()
+    assert found[0].keys() == found[1].keys() == found[2].keys()
     assert all(torch.allclose(found[0][name], found[1][name], atol=1e-4) for name in found[0])
+    assert all(torch.equal(found[0][name], found[2][name]) for name in found[0])
 
 
 @BOTH

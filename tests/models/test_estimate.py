@@ -115,6 +115,15 @@ def test_gradient_checkpointing_computes_more_and_keeps_less(shapes):
     assert again.memory_bytes < plain.memory_bytes
 
 
+def test_selective_checkpointing_computes_no_product_more_and_keeps_less(shapes):
+    plain, some, all_again = (estimated(shapes / "llama", gradient_checkpointing=g) for g in (False, "selective", True))
+    assert some.flops == plain.flops
+    assert all_again.memory_bytes < some.memory_bytes
+    # By hand: two layers of query, key, value, attention and its sums, output, gate, up and down, and their inputs.
+    products = 2 * T * PACKS * (32 + 16 + 16 + 32 + 4 + 32 + 64 + 64 + 32) * 4
+    assert some.memory_bytes - all_again.memory_bytes == pytest.approx(products, rel=0.02)
+
+
 @pytest.mark.parametrize(("kind", "attention"), [m for m in MODELS if m[1] != SEGMENTED])
 def test_memory_is_weights_gradients_state_and_what_autograd_keeps(kind, attention, shapes):
     model = toy_model(kind, attention)

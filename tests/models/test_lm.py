@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     BertConfig,
     BloomConfig,
@@ -21,6 +22,7 @@ from openflan.errors import ModelError
 from openflan.models import lm
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import wrap
+from openflan.models.recompute import keeps
 from openflan.tokens.batch import Batch, collate
 from openflan.tokens.pack import Pack, branched_segment, plain_segment
 from toys import (
@@ -157,6 +159,43 @@ def test_positions_that_go_on_are_refused(kind, monkeypatch):
     monkeypatch.setattr(type(model.base_model), "forward", counting)
     with pytest.raises(ModelError, match="packed logits that differ"):
         wrap(model, toy_tokenizer(), WHERE)
+
+
+@pytest.mark.parametrize(("kind", "attention"), MODELS)
+def test_selective_checkpointing_leaves_the_gradients_as_they_are_bit_for_bit(kind, attention):
+    """With dropout where the architecture has it; no matrix product and no attention is computed twice."""
+    found, num_bytes, num_flops = [], [], []
+    for again in (False, True):
+        model = toy_model(kind, attention)
+        model.model.train()
+        if again:
+            model.use_gradient_checkpointing(selective=True)
+        kept: dict[int, torch.Tensor] = {}
+
+        def keep(tensor: torch.Tensor, kept: dict[int, torch.Tensor] = kept) -> torch.Tensor:
+            kept[tensor.untyped_storage()._cdata] = tensor
+            return tensor
+
+        torch.manual_seed(0)
+        with FlopCounterMode(display=False) as counter:
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                hidden = model.hidden(collate([Pack(32, draw_segments([9, 12]))]))
+            model.logits(hidden).square().sum().backward()
+        num_flops.append(counter.get_total_flops())
+        num_bytes.append(sum(tensor.untyped_storage().nbytes() for tensor in kept.values()))
+        found.append({n: p.grad for n, p in model.model.named_parameters() if p.grad is not None})
+    assert num_flops[0] == num_flops[1] > 0
+    assert num_bytes[1] < num_bytes[0] / 2
+    assert len(found[0]) > 10 and found[0].keys() == found[1].keys()
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+
+
+def test_attention_that_drops_out_is_computed_again():
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default
+    tensors = [torch.ones(1, 1, 2, 8)] * 3
+    assert keeps(attention, *tensors) and keeps(attention, *tensors, 0.0) and keeps(torch.ops.aten.mm.default)
+    assert not keeps(attention, *tensors, 0.1) and not keeps(attention, *tensors, dropout_p=0.1)
+    assert not keeps(torch.ops.aten.silu.default)
 
 
 @pytest.mark.parametrize(("kind", "attention"), MODELS)

@@ -62,7 +62,12 @@ def test_passes_and_updates_count(prepared, asked):
 def test_how_it_is_trained_counts(prepared, asked):
     measured(prepared)
     assert asked["tokens_per_microbatch"] == 4 * 128  # an update has no more packs
-    given = {"optimizer": "adafactor", "gradient_checkpointing": True, "mixed_precision": "bf16", "num_threads": 3}
+    given = {
+        "optimizer": "adafactor",
+        "gradient_checkpointing": "selective",
+        "mixed_precision": "bf16",
+        "num_threads": 3,
+    }
     found = measured(prepared, **given, num_processes=2, sharding="full")
     assert found.num_processes == 2
     assert asked["tokens_per_microbatch"] == 2 * 128

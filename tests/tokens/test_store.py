@@ -80,6 +80,17 @@ def test_its_rows_are_packed(tmp_path):
     assert packs.num_too_long == 1
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="asks Linux which pages are in memory")
+def test_an_open_store_takes_fourteen_bytes_a_row_and_its_ids_stay_on_the_disk(tmp_path):
+    chunks = [Chunk("copy", [i], [[i] * 50_000], [1]) for i in range(20)]
+    store = stored(tmp_path, "key", lambda: chunks)
+    assert sum(getattr(store, name).nbytes for name in ("lengths", "num_supervised", "place", "task")) == 14 * 20
+    mapped = Path("/proc/self/smaps").read_text().partition(str(store.path))[2]
+    kilobytes = {line.split()[0]: int(line.split()[1]) for line in mapped.splitlines()[1:5]}
+    assert kilobytes["Size:"] > 3_900 and kilobytes["Rss:"] < 200
+    assert store.ids(7).tolist() == [7] * 50_000
+
+
 def test_a_store_without_rows(tmp_path):
     store = stored(tmp_path, "key", lambda: iter(CHUNKS[2:3]))
     assert (len(store), store.counts["num_dropped_too_long_target"], store.lengths.tolist()) == (0, 2, [])

@@ -12,19 +12,21 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import Embedding, Parameter
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
 from openflan.errors import ModelError
 from openflan.models.folder import base_folder, model_folder
 from openflan.models.lm import logits_at_once
 from openflan.models.load import load_config
+from openflan.models.recompute import keeps
 from openflan.models.settings import ModelSettings
 
 EFFICIENCY = 0.5
@@ -52,7 +54,7 @@ def estimate(
     num_supervised: int,
     tokens_per_microbatch: int,
     optimizer: Literal["adafactor", "adamw", "muon"],
-    gradient_checkpointing: bool = False,
+    gradient_checkpointing: bool | Literal["selective"] = False,
     mixed_precision: Literal["no", "bf16"] = "no",
     pack_tokens: int = 1024,
     num_processes: int = 1,
@@ -67,7 +69,7 @@ def estimate(
         forward                     2 N + 4 L T W       s: 2 H
         gradients of activations    2 N + 8 L T W       s: 2 H
         gradients of weights        2 M                 s: 2 H where the head is trained
-        forward once more           2 N + 4 L T W       with gradient checkpointing
+        forward once more           2 N + 4 L T W       with gradient checkpointing that is not selective
 
     Full tuning is thus the usual 6 N for each position. The attention term has every pair of positions of a pack:
     masked pairs are computed, too. A mixture of experts is counted as if every expert read every position.
@@ -97,20 +99,22 @@ def estimate(
 
             inject(shape, adapter_config(shape, model.adapter))
     try:
-        kept = _kept_bytes(shape, num_packs, pack_tokens, mixed_precision)
+        kept, in_products = _kept_bytes(shape, num_packs, pack_tokens, mixed_precision)
     except (RuntimeError, TypeError, ValueError) as exc:
         found = f"a model that cannot be followed without weights ({' '.join(str(exc).split())[:200]})"
         raise ModelError(folder, found, "one whose forward pass depends on shapes alone") from exc
     if gradient_checkpointing:  # the input of each layer, and all of one layer at a time
         element = 2 if mixed_precision == "bf16" else shape.dtype.itemsize
         kept = num_layers * num_packs * pack_tokens * width * element + kept // num_layers
+        kept += in_products if gradient_checkpointing == "selective" else 0
 
     head = shape.get_output_embeddings().weight
     tables = {id(p) for m in shape.modules() if isinstance(m, Embedding) for p in m.parameters()} | {id(head)}
     matrices = [p for p in shape.parameters() if p.ndim >= 2 and id(p) not in tables]
     trained = [p for p in shape.parameters() if p.requires_grad]
     attention = 4 * num_layers * pack_tokens * config.num_attention_heads * _head_width(config)
-    num_forward = 3 if gradient_checkpointing else 2  # the gradients of activations take as much as a forward pass
+    # The gradients of activations take as much as a forward pass.
+    num_forward = 3 if gradient_checkpointing is True else 2
     flops = num_tokens * (num_forward * 2 * _num(matrices) + (num_forward + 1) * attention)
     flops += num_tokens * 2 * _num(p for p in matrices if p.requires_grad)
     flops += num_supervised * 2 * head.numel() * (2 + head.requires_grad)
@@ -156,8 +160,9 @@ def _matmul_rate(num_rows: int, width: int, dtype: torch.dtype) -> float:
     return num_calls * 2 * num_rows * width * 4 * width / (time.perf_counter() - began)
 
 
-def _kept_bytes(model: PreTrainedModel, num_packs: int, pack_tokens: int, mixed_precision: str) -> int:
-    """What autograd keeps of a forward pass over `num_packs` packs until the backward pass; parameters not counted.
+def _kept_bytes(model: PreTrainedModel, num_packs: int, pack_tokens: int, mixed_precision: str) -> tuple[int, int]:
+    """What autograd keeps of a forward pass over `num_packs` packs until the backward pass, parameters not counted; and
+    what selective checkpointing keeps of it.
 
     Fake tensors behave as those of the CPU do, so that the pass takes the ways it takes there; `model` is made of them
     afterwards.
@@ -169,13 +174,30 @@ def _kept_bytes(model: PreTrainedModel, num_packs: int, pack_tokens: int, mixed_
         return tensor
 
     half = torch.autocast("cpu", torch.bfloat16, enabled=mixed_precision == "bf16")
-    with FakeTensorMode(), half, saved_tensors_hooks(keep, lambda tensor: tensor):
+    products = _Products()
+    with FakeTensorMode(), products, half, saved_tensors_hooks(keep, lambda tensor: tensor):
         _make_fake(model)
         ids = torch.zeros(num_packs, pack_tokens, dtype=torch.long)
         mask = torch.zeros(num_packs, 1, pack_tokens, pack_tokens, dtype=model.dtype)
         model.train().base_model(input_ids=ids, position_ids=ids, attention_mask=mask, use_cache=False)
     weights = {p.untyped_storage()._cdata for p in model.parameters()}
-    return sum(tensor.untyped_storage().nbytes() for storage, tensor in kept.items() if storage not in weights)
+    all_kept = sum(tensor.untyped_storage().nbytes() for storage, tensor in kept.items() if storage not in weights)
+    return all_kept, products.num_bytes
+
+
+class _Products(TorchDispatchMode):
+    """Adds up the outputs of the operations that selective checkpointing keeps (`models/recompute.py`)."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.num_bytes = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        found = func(*args, **(kwargs or {}))
+        if keeps(func, *args, **(kwargs or {})):
+            outputs = found if isinstance(found, tuple) else (found,)
+            self.num_bytes += sum(out.nbytes for out in outputs if isinstance(out, Tensor))
+        return found
 
 
 def _make_fake(model: PreTrainedModel) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from transformers import (
     GenerationConfig,
     PreTrainedConfig,
@@ -20,6 +22,7 @@ from transformers import (
 
 from openflan.errors import ModelError
 from openflan.models.attention import NO_MASK, SEGMENTED, flatten
+from openflan.models.recompute import policy
 from openflan.streams import seed_of
 from openflan.tokens.batch import Batch, collate
 from openflan.tokens.codec import Codec
@@ -220,12 +223,15 @@ class HuggingFaceModel:
         self.model.train(training)
         return logits
 
-    def use_gradient_checkpointing(self) -> None:
-        """Keep only each layer's input for the backward pass, in training mode, and compute the rest again there.
+    def use_gradient_checkpointing(self, selective: bool = False) -> None:
+        """Keep only each layer's input for the backward pass, in training mode, and compute the rest again there;
+        if `selective`, what `models/recompute.py` keeps, too.
 
         ModelError when the architecture has no such switch.
         """
-        kwargs = {"use_reentrant": False}
+        kwargs: dict[str, Any] = {"use_reentrant": False}
+        if selective:
+            kwargs["context_fn"] = partial(create_selective_checkpoint_contexts, policy)
         # The name changed within transformers 5.
         enable = getattr(self.model, "activation_checkpointing_enable", self.model.gradient_checkpointing_enable)
         try:

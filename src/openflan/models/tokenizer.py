@@ -171,7 +171,7 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[str]], li
             backend.encode_special_tokens = True
             ids = [found.ids for found in backend.encode_batch_fast(full, add_special_tokens=False)]
         rest = iter(ids)
-        return [list(next(rest)) if text else [] for text in texts]
+        return [next(rest) if text else [] for text in texts]
 
     return encode_many
 

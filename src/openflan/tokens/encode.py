@@ -148,7 +148,7 @@ class _Attempt:
 
     @property
     def cut_words(self) -> int:
-        return _num_words_cut(self.asked.example, self.example)
+        return _num_words_cut(self.asked.example, self.example) if self.num_cuts else 0
 
 
 def _encode_each(codec: Codec, texts: Sequence[str]) -> dict[str, list[int]]:

@@ -117,7 +117,7 @@ def pack(segments: Iterable[Segment], capacity: int) -> list[Pack]:
     return [Pack(capacity, [ordered[i] for i in indices.tolist()]) for indices in packs]
 
 
-def pack_lengths(lengths: NDArray[np.integer], capacity: int) -> list[NDArray[np.int64]]:
+def pack_lengths(lengths: NDArray[np.integer], capacity: int) -> list[NDArray[np.int32]]:
     """Best-fit decreasing over lengths in tokens: the indices that each pack holds, the longest first, ties by index.
 
     Work grows with the number of different lengths and not of rows: all rows of one length are laid at once into all
@@ -130,15 +130,14 @@ def pack_lengths(lengths: NDArray[np.integer], capacity: int) -> list[NDArray[np
     return np.split(grouped, ends[:-1]) if ends.size else []
 
 
-def _grouped(lengths: NDArray[np.integer], capacity: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _grouped(lengths: NDArray[np.integer], capacity: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """`pack_lengths` in two arrays, which take less memory: the indices of one pack after the other, and their ends."""
     for place in np.flatnonzero((lengths < 1) | (lengths > capacity))[:1]:
         raise DataError(f"row {place}", f"{lengths[place]} tokens", f"from 1 to {capacity} in a pack")
-    order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
-    pack_of = np.empty(len(order), dtype=np.int64)  # of the rows in that order
-    by_room: dict[
-        int, list[int]
-    ] = {}  # packs with exactly so many free positions, the one that got there last at the end
+    order = np.argsort(-np.asarray(lengths, dtype=np.int32), kind="stable").astype(np.int32)
+    pack_of = np.empty(len(order), dtype=np.int32)  # of the rows in that order
+    # Packs with exactly so many free positions, the one that got there last at the end.
+    by_room: dict[int, list[int]] = {}
     rooms = 0  # bit r is set while by_room[r] has a pack
     num_packs = done = 0
     values, counts = np.unique(lengths, return_counts=True)
@@ -178,7 +177,7 @@ class Segments(Protocol):
     def lengths(self) -> NDArray[np.int32]: ...
 
     @property
-    def place(self) -> NDArray[np.int64]: ...
+    def place(self) -> NDArray[np.int32]: ...
 
     def segment(self, i: int) -> Segment: ...
 
@@ -193,7 +192,7 @@ class StorePacks(Sequence[Pack]):
     def __init__(self, store: Segments, capacity: int) -> None:
         self.store = store
         self.capacity = capacity
-        rows = np.argsort(store.place, kind="stable")
+        rows = np.argsort(store.place, kind="stable").astype(np.int32)
         rows = rows[store.lengths[rows] <= capacity]
         self.num_too_long = len(store.place) - len(rows)
         self.num_tokens = int(store.lengths[rows].sum(dtype=np.int64))

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import accumulate, chain
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,8 +30,9 @@ NAME = "tokens.arrow"
 PLACE_VARIABLE = "OPENFLAN_CACHE"
 ADVICE = f"Free some space there, or name another folder in the environment variable {PLACE_VARIABLE}."
 _SCHEMA = pa.schema(
-    {"ids": pa.large_list(pa.int32()), "num_supervised": pa.int32(), "place": pa.int64(), "task": pa.int32()}
+    {"ids": pa.large_list(pa.int32()), "num_supervised": pa.int32(), "place": pa.int32(), "task": pa.int16()}
 )
+_IN_MEMORY = {"lengths": np.int32, "num_supervised": np.int32, "place": np.int32, "task": np.int16}
 _EMPTY = pa.RecordBatch.from_pylist([], schema=_SCHEMA)
 
 
@@ -76,10 +77,10 @@ class TokenStore:
     tasks: tuple[str, ...]
     lengths: NDArray[np.int32]
     num_supervised: NDArray[np.int32]
-    place: NDArray[np.int64]
-    task: NDArray[np.int32]
+    place: NDArray[np.int32]
+    task: NDArray[np.int16]
     num_damaged: int
-    _ids: tuple[Any, ...]  # a column for each record batch: it stays on the disk until a row is read
+    _mapped: Any  # a reader of record batches, none of which is touched until one of its rows is read
     _first_rows: tuple[int, ...]
 
     def __len__(self) -> int:
@@ -88,7 +89,8 @@ class TokenStore:
     def ids(self, i: int) -> NDArray[np.int32]:
         """The ids of one row, without a copy."""
         batch = bisect_right(self._first_rows, i) - 1
-        found: NDArray[np.int32] = self._ids[batch][i - self._first_rows[batch]].values.to_numpy()
+        column = self._mapped.get_batch(batch).column("ids")
+        found: NDArray[np.int32] = column[i - self._first_rows[batch]].values.to_numpy()
         return found
 
     def segment(self, i: int) -> Segment:
@@ -141,8 +143,8 @@ def _record_batch(chunk: Chunk, code: int) -> pa.RecordBatch:
     columns = [
         pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), pa.array(ids)),
         pa.array(chunk.num_supervised, pa.int32()),
-        pa.array(chunk.place, pa.int64()),
-        pa.array(np.full(len(chunk.ids), code, dtype=np.int32)),
+        pa.array(chunk.place, pa.int32()),
+        pa.array(np.full(len(chunk.ids), code, dtype=np.int16)),
     ]
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
 
@@ -161,24 +163,25 @@ def _open(path: Path, num_damaged: int = 0) -> TokenStore | None:
     """
     if not path.is_file():
         return None
-    columns: dict[str, list[NDArray[Any]]] = {"lengths": [np.empty(0, np.int32)]}
-    columns |= {name: [_EMPTY.column(name).to_numpy()] for name in ("num_supervised", "place", "task")}
-    checksum = 0
+    checksum, first_rows = 0, [0]
     try:
         reader = pa.ipc.open_file(pa.OSFile(str(path)))
+        last = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
+        about: dict[str, Any] = json.loads(last.custom_metadata["openflan"])
+        num_rows = sum(counts["num_examples"] for counts in about["counts"].values())
+        columns = {name: np.empty(num_rows, kind) for name, kind in _IN_MEMORY.items()}
         for i in range(reader.num_record_batches - 1):
             batch = reader.get_batch(i)
             checksum += _checksum(batch)
-            columns["lengths"].append(np.diff(batch.column("ids").offsets.to_numpy()).astype(np.int32))
+            rows = slice(first_rows[-1], first_rows[-1] + batch.num_rows)
+            first_rows.append(rows.stop)
+            columns["lengths"][rows] = np.diff(batch.column("ids").offsets.to_numpy())
             for name in ("num_supervised", "place", "task"):
-                columns[name].append(batch.column(name).to_numpy().copy())  # a view would keep the batch in memory
-        last = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
-        about: dict[str, Any] = json.loads(last.custom_metadata["openflan"])
-        if reader.schema != _SCHEMA or checksum != about["checksum"]:
+                columns[name][rows] = batch.column(name).to_numpy()
+        if reader.schema != _SCHEMA or checksum != about["checksum"] or first_rows[-1] != num_rows:
             return None
         mapped = pa.ipc.open_file(pa.memory_map(str(path)))
-        ids = tuple(mapped.get_batch(i).column("ids") for i in range(mapped.num_record_batches - 1))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError):
         return None
     by_task: dict[str, dict[str, int]] = about["counts"]
     totals: Counter[str] = Counter()
@@ -189,8 +192,8 @@ def _open(path: Path, num_damaged: int = 0) -> TokenStore | None:
         counts=dict(totals),
         counts_by_task=by_task,
         tasks=tuple(by_task),
-        **{name: np.concatenate(parts) for name, parts in columns.items()},
+        **columns,
         num_damaged=num_damaged,
-        _ids=ids,
-        _first_rows=tuple(accumulate(map(len, ids), initial=0)),
+        _mapped=mapped,
+        _first_rows=tuple(first_rows),
     )

@@ -75,7 +75,7 @@ def train(
     """
     ranks = Ranks(settings, folder)
     if settings.gradient_checkpointing:
-        model.use_gradient_checkpointing()
+        model.use_gradient_checkpointing(selective=settings.gradient_checkpointing == "selective")
     objective, wrapped = ranks.wrap(model)
     weights = objective.weights
     optimizers = make_optimizers(weights, settings)

@@ -40,10 +40,10 @@ def make_optimizers(model: Module, settings: TrainSettings) -> list[Optimizer]:
     others = [p for p in weights.values() if id(p) not in chosen]
     if settings.optimizer == "adamw":
         groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
-        return [AdamW(groups, lr=rate, betas=BETAS)]
+        return [AdamW(groups, lr=rate, betas=BETAS, fused=True)]
     return [
         Muon(matrices, lr=rate * MUON_SCALE, weight_decay=decay, momentum=0.95),
-        AdamW(others, lr=rate, betas=BETAS, weight_decay=0.0),
+        AdamW(others, lr=rate, betas=BETAS, weight_decay=0.0, fused=True),
     ]
 
 

@@ -46,8 +46,10 @@ class TrainSettings(Strict):
     """Stop after so many updates (paper, section 2.4: 30,000); the schedule ends there, too."""
     mixed_precision: Literal["no", "bf16"] = "no"
     """bf16: matrix products in bfloat16, weights and loss in the model's own type."""
-    gradient_checkpointing: bool = False
-    """Compute activations again in the backward pass: less memory, about a third more time, the same result."""
+    gradient_checkpointing: bool | Literal["selective"] = False
+    """Compute activations again in the backward pass: less memory, about a third more time, the same result.
+    selective: only norms, activations and the like, neither matrix products nor attention; takes little time in a large
+    model."""
     num_processes: int = Field(1, ge=1)
     """Processes that share one training; also `--processes`. Under `torchrun` or `accelerate launch` their number."""
     sharding: Literal["none", "full"] = "none"
