@@ -28,7 +28,7 @@ from lm_eval.models.huggingface import HFLM
 
 import openflan.interop
 from build_work import DATA
-from machine import cpu, versions
+from machine import measured_with
 from openflan import files
 from openflan.evaluation.requests import Request, draw_examples, draw_pool, requests_for
 from openflan.evaluation.run import evaluate
@@ -77,12 +77,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "evaluation.json")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    result: dict[str, Any] = {
-        "versions": versions("torch", "transformers", "lm_eval"),
-        "threads": given.threads,
-        "cpu": cpu(),
-        "shapes": {},
-    }
+    result = measured_with(given.threads, "torch", "transformers", "lm_eval")
+    result["shapes"] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for shape in given.shape or NUM_ROWS:
             folder = Path(scratch) / str(list(SHAPES).index(shape))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from openflan import __version__
 
@@ -11,6 +12,11 @@ from openflan import __version__
 def versions(*names: str) -> dict[str, str]:
     """Of OpenFLAN and of the packages named."""
     return {"openflan": __version__} | {name: metadata.version(name) for name in names}
+
+
+def measured_with(threads: int, *names: str) -> dict[str, Any]:
+    """How the result of a benchmark begins."""
+    return {"versions": versions(*names), "threads": threads, "cpu": cpu()}
 
 
 def cpu() -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from build_work import make
-from machine import cpu, versions
+from machine import measured_with
 from openflan import files
 
 HERE = Path(__file__).resolve().parent
@@ -57,12 +57,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "train.json")
     given = parser.parse_args()
     numbers = [given.updates, given.threads]
-    result: dict[str, Any] = {
-        "versions": versions("torch", "transformers", "trl", "accelerate", "datasets", "tokenizers"),
-        "threads": given.threads,
-        "cpu": cpu(),
-        "shapes": {},
-    }
+    result = measured_with(given.threads, "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers")
+    result["shapes"] = {}
     with tempfile.TemporaryDirectory() as scratch:
         for shape in given.shape or SHAPES:
             folder = Path(scratch) / str(list(SHAPES).index(shape))

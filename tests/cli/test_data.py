@@ -10,28 +10,19 @@ import threading
 import pytest
 
 import fake_hub
+from mood import CARD
 from openflan.cli.main import main
 from openflan.files import write_yaml
 from openflan.tasks.readers import read_rows
 
-CARD = {
-    "family": "mood",
-    "cluster": "sentiment",
-    "source": {"hub": "somebody/mood", "config": "tone"},
-    "fields": {"text": "text"},
-    "answer": {"kind": "choice", "options": ["sad", "glad"], "gold": "label"},
-    "metrics": ["accuracy"],
-    "licence": "CC0-1.0",
-    "samples": [{"text": "Fine!", "label": 1}, {"text": "Alas.", "label": 0}],
-    "templates": [{"id": "how", "input": "{{ text }}\n\nWhat mood is this?\n\n{{ options_block }}"}],
-}
+SOURCE = {"hub": "somebody/mood", "config": "tone"}
 
 
 @pytest.fixture
 def write_card(tmp_path):
     def write(name="mood", **source):
         path = tmp_path / "cards" / f"{name}.yaml"
-        write_yaml(path, {**CARD, "source": source or CARD["source"]})
+        write_yaml(path, {**CARD, "source": source or SOURCE})
         return path
 
     return write

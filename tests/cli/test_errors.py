@@ -7,17 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-CARD = {
-    "family": "mood",
-    "cluster": "sentiment",
-    "source": {},
-    "fields": {"text": "text"},
-    "answer": {"kind": "choice", "options": ["sad", "glad"], "gold": "label"},
-    "metrics": ["accuracy"],
-    "licence": "CC0-1.0",
-    "samples": [{"text": "What a day!", "label": 1}, {"text": "It rains.", "label": 0}],
-    "templates": [{"id": "how", "input": "{{ text }}\n\nHow does that sound?\n\n{{ options_block }}"}],
-}
+from mood import CARD
 
 
 def write(path: Path, value: object) -> Path:

@@ -92,6 +92,7 @@ def test_mistakes_of_an_import_are_one_paragraph(call, tmp_path):
     for args, part in (
         (["promptsource", tmp_path / "none.yaml", "--cluster", "sentiment"], "none.yaml: found No such file"),
         (["lm-eval", tmp_path / "none.yaml", "--cluster", "feelings"], "no cluster 'feelings'"),
+        (["lm_eval", tmp_path / "none.yaml", "--cluster", "sentiment"], "Did you mean lm-eval?"),
         (["natural-instructions", tmp_path / "none.json", "--cluster", "sentiment"], "none.json: found a file that"),
     ):
         ended = call("import", *args)

@@ -12,8 +12,7 @@ import yaml
 from openflan.files import exclusive
 
 ROW = ["held_out", "arm", "score", "low", "high", "num_examples", "num_templates"]
-DIFFERENCE = ["held_out", "a", "b", "difference", "low", "high", "p_value", "adjusted", "detectable"]
-DIFFERENCE += ["num_unpaired"]
+DIFFERENCE = ["difference", "low", "high", "p_value", "detectable", "held_out", "a", "b", "adjusted", "num_unpaired"]
 ARMS = ["untuned, options", "untuned, no options", "tuned", "tuned, shuffled labels"]
 JOBS = [(name, job) for name in ("sentiment", "translation") for job in ("tuned", "shuffled", "untuned")]
 STOPPED = "openflan: stopped; the same command continues where it was.\n"

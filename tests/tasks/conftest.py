@@ -6,20 +6,9 @@ from typing import Any
 
 import pytest
 
+from mood import CARD
 from openflan.files import write_yaml
 from openflan.tasks.catalog import Task, load_catalog
-
-CARD: dict[str, Any] = {
-    "family": "mood",
-    "cluster": "sentiment",
-    "source": {},
-    "fields": {"text": "text"},
-    "answer": {"kind": "choice", "options": ["sad", "glad"], "gold": "label"},
-    "metrics": ["accuracy"],
-    "licence": "CC0-1.0",
-    "samples": [{"text": "Fine!", "label": 1}, {"text": "Alas.", "label": 0}],
-    "templates": [{"id": "how", "input": "{{ text }}\n\nWhat mood is this?\n\n{{ options_block }}"}],
-}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mood import CARD
 from openflan.tasks.card import Card
 from openflan.tasks.catalog import Task
 
@@ -15,20 +16,7 @@ def task_with() -> Callable[..., Task]:
     """A task with the given templates; other keywords change the card."""
 
     def make(*templates: dict[str, Any], **changes: Any) -> Task:
-        card = Card.model_validate(
-            {
-                "family": "mood",
-                "cluster": "sentiment",
-                "source": {},
-                "fields": {"text": "text"},
-                "answer": {"kind": "choice", "options": ["sad", "glad"], "gold": "label"},
-                "metrics": ["accuracy"],
-                "licence": "CC0-1.0",
-                "samples": [{"text": "All is well.", "label": 1}, {"text": "What a day!", "label": 0}],
-                "templates": list(templates),
-                **changes,
-            }
-        )
+        card = Card.model_validate({**CARD, "templates": list(templates), **changes})
         assert card.source is not None
         return Task("mood", "user", card, card.source, {}, Path("mood.yaml"))
 

@@ -101,7 +101,7 @@ def test_a_finding_shows_where_and_what(task_with):
     examples, _ = adapt(task, task.card.samples, "samples")
     [finding] = lint(task, examples)
     assert str(finding) == (
-        "mood.yaml, template bad, mood/samples/0: double punctuation: 'Is it so that A….?\\n\\nOPTIONS:\\n- s…d\\n- g'"
+        "mood.yaml, template bad, mood/samples/0: double punctuation: 'Is it so that F…!?\\n\\nOPTIONS:\\n- s…d\\n- g'"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,19 +16,14 @@ from openflan.tasks.catalog import load_catalog
 
 if TYPE_CHECKING:
     from openflan.interop.new_card import Imported
-    from openflan.tasks.catalog import Catalog
     from openflan.tokens.codec import Codec
     from openflan.tokens.encode import Lengths
 
 STYLES = ("instruction", "no_template", "dataset_name")
 SPLITS = ("test", "dev", "train", "samples")
+FORMATS = ("promptsource", "lm-eval", "natural-instructions")
 
 exports = typer.Typer(help="Tasks for other tools to read.", no_args_is_help=True)
-imports = typer.Typer(help="Cards from other projects' files.", no_args_is_help=True)
-
-Cluster = Annotated[str, typer.Option(help="The kind of task, as in `tasks list`: what is held out together.")]
-Name = Annotated[str | None, typer.Option(help="The task's name; made from the file's own when not given.")]
-To = Annotated[Path, typer.Option(help="The folder that cards are written to.")]
 
 
 @exports.callback()
@@ -65,9 +60,8 @@ def export_lm_eval(
     from openflan.interop.export_lm_eval import export_lm_eval, wordings_to_export
     from openflan.tasks.adapt import load_examples
 
-    for name, given, known in (("--style", style, STYLES), ("--split", split, SPLITS)):
-        if given not in known:
-            raise ConfigError(name, repr(given), "one of those known", did_you_mean(given, known))
+    _known("--style", style, STYLES)
+    _known("--split", split, SPLITS)
     tasks = [load_catalog(catalog or ()).task(name) for name in dict.fromkeys(task)]
     wordings = {each.name: wordings_to_export(each, template or ()) for each in tasks}
     limits = _limits(model, separator) if model is not None else None
@@ -118,64 +112,43 @@ def _limits(path: str, separator: str) -> tuple[Codec, Lengths]:
     return model.codec, limits_of_answers(limits(settings, model.max_positions), model.max_positions)
 
 
-@imports.command()
-def promptsource(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A templates.yaml.")],
-    cluster: Cluster,
-    name: Name = None,
-    to: To = Path("."),
+def import_card(
+    form: Annotated[str, typer.Argument(metavar="FORMAT", help=f"{', '.join(FORMATS)}.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A templates.yaml; one task's YAML; one task's JSON.")],
+    cluster: Annotated[str, typer.Option(help="The kind of task, as in `tasks list`: what is held out together.")],
+    name: Annotated[str | None, typer.Option(help="The task's name; made from the file's own when not given.")] = None,
+    to: Annotated[Path, typer.Option(help="The folder that cards are written to.")] = Path("."),
     catalog: Cards = None,
     as_json: Json = False,
 ) -> None:
-    """Make cards of promptsource's wordings of a dataset, one for each way of answering.
-
-    Example: openflan import promptsource templates.yaml --cluster sentiment --to my-cards
-    """
-    from openflan.interop.import_promptsource import import_promptsource
-
-    _tell(import_promptsource(file, to, _catalog(cluster, catalog), cluster=cluster, name=name), file, as_json)
-
-
-@imports.command("lm-eval")
-def lm_eval(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The YAML file of one task.")],
-    cluster: Cluster,
-    name: Name = None,
-    to: To = Path("."),
-    catalog: Cards = None,
-    as_json: Json = False,
-) -> None:
-    """Make a card of a task of lm-evaluation-harness.
+    """Make cards of another project's file: promptsource's wordings of a dataset (a card for each way of answering),
+    a task of lm-evaluation-harness, or a task of Natural Instructions with its rows.
 
     Example: openflan import lm-eval piqa.yaml --cluster commonsense --to my-cards
     """
-    from openflan.interop.import_lm_eval import import_lm_eval
+    _known("FORMAT", form, FORMATS)
+    found = load_catalog(own_cards(catalog or ()))
+    found.cluster(cluster)
+    _tell(_importer(form)(file, to, found, cluster=cluster, name=name), file, as_json)
 
-    _tell(import_lm_eval(file, to, _catalog(cluster, catalog), cluster=cluster, name=name), file, as_json)
 
+def _importer(form: str) -> Callable[..., Imported]:
+    if form == "promptsource":
+        from openflan.interop.import_promptsource import import_promptsource
 
-@imports.command("natural-instructions")
-def natural_instructions(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The JSON file of one task.")],
-    cluster: Cluster,
-    name: Name = None,
-    to: To = Path("."),
-    catalog: Cards = None,
-    as_json: Json = False,
-) -> None:
-    """Make a card and a file of rows of a task of Natural Instructions.
+        return import_promptsource
+    if form == "lm-eval":
+        from openflan.interop.import_lm_eval import import_lm_eval
 
-    Example: openflan import natural-instructions task.json --cluster sentiment --to my-cards
-    """
+        return import_lm_eval
     from openflan.interop.import_natural_instructions import import_natural_instructions
 
-    _tell(import_natural_instructions(file, to, _catalog(cluster, catalog), cluster=cluster, name=name), file, as_json)
+    return import_natural_instructions
 
 
-def _catalog(cluster: str, cards: Sequence[Path] | None) -> Catalog:
-    catalog = load_catalog(own_cards(cards or ()))
-    catalog.cluster(cluster)
-    return catalog
+def _known(name: str, given: str, known: Sequence[str]) -> None:
+    if given not in known:
+        raise ConfigError(name, repr(given), "one of those known", did_you_mean(given, known))
 
 
 def _tell(imported: Imported, file: Path, as_json: bool) -> None:

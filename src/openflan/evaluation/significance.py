@@ -41,15 +41,12 @@ class McNemar:
 class Comparison:
     """Two arms on one task. `adjusted` is the difference's p-value after Holm's correction over the tasks compared.
 
-    `detectable` is the smallest true difference that rows like these show with 80% power; None where the difference is
-    the same in all rows, which says nothing about others. `mcnemar` and `mcnemar_templates` (by template) are None and
-    empty for a metric that gives single rows no credit.
+    `mcnemar` and `mcnemar_templates` (by template) are None and empty for a metric that gives single rows no credit.
     """
 
     task: str
     difference: PairedDifference
     adjusted: float | None
-    detectable: float | None
     mcnemar: McNemar | None
     mcnemar_templates: Mapping[str, McNemar]
 
@@ -85,7 +82,6 @@ def compare(
                 x.task,
                 found,
                 adjusted.get(x.task),
-                detectable_difference(found.standard_error) if found.standard_error else None,
                 _mcnemar(_net(x, y).sum(axis=1)) if single else None,
                 dict(zip(x.templates, map(_mcnemar, _net(x, y).T), strict=True)) if single else {},
             )

@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from openflan import files
-from openflan.report import charts, tables
+from openflan.report import charts, html, tables
 from openflan.study.compare import StudyResults, TaskRow
 
 
 def report_html(results: StudyResults, title: str = "OpenFLAN: zero-shot on held-out clusters") -> str:
     """The page as text. Everything that came from a dataset, a card or a path is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = html.environment()
     environment.filters.update(percent=tables.percent, points=tables.points, words=tables.words)
     lines = dict.fromkeys((row.held_out, row.task, row.template) for row in results.details)
     task_rows: dict[tuple[str, str], dict[str, TaskRow]] = {}

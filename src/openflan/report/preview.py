@@ -6,11 +6,9 @@ import json
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from openflan.report import html
 from openflan.templates.render import Prompt
 
 if TYPE_CHECKING:
@@ -79,14 +77,7 @@ def preview_text(preview: Preview) -> Text:
 
 def preview_html(previews: Sequence[Preview], title: str) -> str:
     """One page that needs nothing else. Everything that came from a dataset, a card or a tokenizer is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("preview.html.j2").render(title=title, previews=previews)
+    return html.environment().get_template("preview.html.j2").render(title=title, previews=previews)
 
 
 def _plain(text: str) -> str:

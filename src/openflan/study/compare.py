@@ -6,12 +6,13 @@ and nothing else.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from openflan import files
 from openflan.errors import RunError
+from openflan.study.figures import Gap, Mean, Number, TaskFigures, TemplateResult
 from openflan.tasks.card import Strict
 
 UNTUNED = ("untuned, options", "untuned, no options")
@@ -19,78 +20,44 @@ TUNED = "tuned"
 SHUFFLED = "tuned, shuffled labels"
 MAJORITY = "majority"
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
 
-
-class ResultRow(Strict):
-    """The score of one arm on one held-out cluster, over all its tasks and templates, with its 95% interval."""
+class OfArm(Strict):
+    """What is said of one arm on one held-out cluster."""
 
     held_out: str
     arm: str
-    score: Number | None
-    low: Number | None
-    high: Number | None
+
+
+class ResultRow(Mean, OfArm):
+    """The score over all tasks and templates."""
+
     num_examples: int
     num_templates: int
 
 
-class Difference(Strict):
-    """Arm `a` minus arm `b` on the same rows and templates, with the 95% interval of the difference.
+class Difference(Gap):
+    """Arm `a` minus arm `b`.
 
     `adjusted`: the p-value after Holm's correction, over the claims of all held-out clusters (the tuned model against
-    the better untuned prompt), or over all other differences. `detectable`: the smallest true difference that such rows
-    show with 80% power; None where all rows differ alike. `num_unpaired` prompts have a score in one arm only, and are
-    left out of both.
+    the better untuned prompt), or over all other differences. `num_unpaired` prompts have a score in one arm only, and
+    are left out of both.
     """
 
     held_out: str
     a: str
     b: str
-    difference: Number | None
-    low: Number | None
-    high: Number | None
-    p_value: Number | None
     adjusted: Number | None
-    detectable: Number | None
     num_unpaired: int
 
 
-class TaskRow(Strict):
-    """One arm on one task: score with its 95% interval, and what tells how far to trust it.
-
-    `spread`: standard deviation over templates. Of all `num_prompts`, `num_unscored` have no answer, which is not a
-    wrong one, `num_cut` lost words to fit, and `num_at_limit` answers were still going on after the last token allowed.
-    The rest is that of `evaluation.scores.TaskScore`.
-    """
-
-    held_out: str
-    arm: str
-    task: str
-    metric: str
-    score: Number | None
-    low: Number | None
-    high: Number | None
-    spread: Number | None
-    num_examples: int
-    num_templates: int
-    num_prompts: int
-    num_unscored: int
-    num_cut: int
-    num_at_limit: int
-    median_margin: Number | None
-    tie_rate: Number | None
-    signature: str | None
+class TaskRow(TaskFigures, OfArm):
+    """One task."""
 
 
-class Detail(Strict):
+class Detail(TemplateResult, OfArm):
     """The score of one template of one task."""
 
-    held_out: str
-    arm: str
     task: str
-    template: str
-    score: Number | None
-    num_examples: int
 
 
 class Run(Strict):

@@ -16,14 +16,13 @@ from openflan.errors import ConfigError
 from openflan.evaluation.predictions import Prediction, read_predictions
 from openflan.evaluation.scores import (
     Score,
-    TaskScore,
     cluster_score,
     majority,
     paired_difference,
     task_scores,
     task_weights,
 )
-from openflan.evaluation.significance import detectable_difference, holm
+from openflan.evaluation.significance import holm
 from openflan.streams import fingerprint
 from openflan.study.compare import (
     MAJORITY,
@@ -38,6 +37,7 @@ from openflan.study.compare import (
     TaskRow,
 )
 from openflan.study.directory import check_directory, claim, identity_of, seconds_before, write_plan
+from openflan.study.figures import gap_figures, mean_figures, task_figures, template_figures
 from openflan.study.job import SHUFFLED_JOB, TOTALS, TUNED_JOB, UNTUNED_JOB, Job, is_launched
 from openflan.study.launch import run_jobs, train_together
 from openflan.study.prepare import Prepared, Rows, prepare
@@ -170,16 +170,10 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
             result_rows.append(_row(part.held_out, arm, cluster_score(predictions, metric, config.seed, weights)))
             for score in task_scores(predictions, metric, config.seed).values():
                 own = [p for p in predictions if p.task == score.task]
-                tasks.append(_task_row(part.held_out, arm, metric[score.task], score, own))
+                figures = task_figures(metric[score.task], score, own)
+                tasks.append(TaskRow(held_out=part.held_out, arm=arm, **figures))
                 details += [
-                    Detail(
-                        held_out=part.held_out,
-                        arm=arm,
-                        task=score.task,
-                        template=template.template,
-                        score=template.value,
-                        num_examples=template.num_examples,
-                    )
+                    Detail(held_out=part.held_out, arm=arm, task=score.task, **template_figures(template))
                     for template in score.templates
                 ]
         constant = majority(arms[UNTUNED[0]], metric, config.seed, weights)
@@ -187,20 +181,9 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
             result_rows.append(_row(part.held_out, MAJORITY, constant))
         for a, b in _comparisons(arms):
             found = paired_difference(arms[a], arms[b], metric, config.seed, weights)
-            error = found.standard_error
+            gap = gap_figures(found)
             differences.append(
-                Difference(
-                    held_out=part.held_out,
-                    a=a,
-                    b=b,
-                    difference=found.difference,
-                    low=found.low,
-                    high=found.high,
-                    p_value=found.p_value,
-                    adjusted=None,
-                    detectable=detectable_difference(error) if error else None,
-                    num_unpaired=found.num_unpaired,
-                )
+                Difference(held_out=part.held_out, a=a, b=b, **gap, adjusted=None, num_unpaired=found.num_unpaired)
             )
         runs.append(_run_record(config, identity, part, arms, command))
     return StudyResults(
@@ -240,38 +223,8 @@ def _comparisons(arms: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _row(held_out: str, arm: str, score: Score) -> ResultRow:
-    return ResultRow(
-        held_out=held_out,
-        arm=arm,
-        score=score.value,
-        low=score.low,
-        high=score.high,
-        num_examples=score.num_examples,
-        num_templates=score.num_templates,
-    )
-
-
-def _task_row(held_out: str, arm: str, metric: str, found: TaskScore, predictions: Sequence[Prediction]) -> TaskRow:
-    score = found.score
-    return TaskRow(
-        held_out=held_out,
-        arm=arm,
-        task=found.task,
-        metric=metric,
-        score=score.value,
-        low=score.low,
-        high=score.high,
-        spread=found.spread,
-        num_examples=score.num_examples,
-        num_templates=score.num_templates,
-        num_prompts=len(predictions),
-        num_unscored=score.num_unscored,
-        num_cut=sum(p.num_cut_words > 0 for p in predictions),
-        num_at_limit=sum(p.at_limit for p in predictions),
-        median_margin=found.median_margin,
-        tie_rate=found.tie_rate,
-        signature=found.signature,
-    )
+    counts = {"num_examples": score.num_examples, "num_templates": score.num_templates}
+    return ResultRow(held_out=held_out, arm=arm, **mean_figures(score), **counts)
 
 
 def _run_record(

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -20,7 +20,6 @@ from openflan.errors import RunError
 from openflan.evaluation.metrics import Normalisation
 from openflan.evaluation.predictions import Prediction, read_predictions
 from openflan.evaluation.scores import (
-    Score,
     TaskScore,
     best_dev_template,
     cluster_score,
@@ -30,12 +29,21 @@ from openflan.evaluation.scores import (
     task_scores,
     task_weights,
 )
-from openflan.evaluation.significance import compare, detectable_difference
+from openflan.evaluation.significance import compare
+from openflan.study.figures import (
+    Gap,
+    Mean,
+    Number,
+    TaskFigures,
+    TemplateResult,
+    gap_figures,
+    mean_figures,
+    task_figures,
+    template_figures,
+)
 from openflan.tasks.card import Strict
 
 EVALUATION, TEST, DEV = "evaluation.json", "test.jsonl", "dev.jsonl"
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class EvaluatedTask(Strict):
@@ -72,46 +80,21 @@ class EvaluationRecord(Strict):
     """What the server does, behind which the model lies."""
 
 
-class TemplateResult(Strict):
-    """The value of one template over its scored rows."""
-
-    template: str
-    score: Number | None
-    num_examples: int
-
-
-class MetricResult(Strict):
-    """The mean over templates of another metric of a task's card, with its 95% interval."""
+class MetricResult(Mean):
+    """The mean over templates of another metric of a task's card."""
 
     metric: str
-    score: Number | None
-    low: Number | None
-    high: Number | None
 
 
-class TaskResult(Strict):
-    """One task: the mean over templates with its 95% interval, and everything that tells how far to trust it.
+class TaskResult(TaskFigures):
+    """One task, and what else an evaluation of its own tells.
 
-    `others`: the same by the other metrics of its card. `spread`: standard deviation over templates. `best_dev`: the
-    test score of the template that is best on dev rows. `majority`: always the most frequent gold option;
-    `option_prior`: what the model chooses without the prompt.
-    `num_unscored` prompts of all `num_prompts` have no answer, which is not a wrong one; `num_cut` lost words to fit
-    and `num_at_limit` answers were still going on after `max_new_tokens`, the last token allowed.
+    `others`: the same by the other metrics of its card. `best_dev`: the test score of the template that is best on dev
+    rows. `majority`: always the most frequent gold option; `option_prior`: what the model chooses without the prompt.
+    `max_new_tokens`: the last token allowed.
     """
 
-    task: str
     cluster: str
-    metric: str
-    score: Number | None
-    low: Number | None
-    high: Number | None
-    spread: Number | None
-    num_examples: int
-    num_templates: int
-    num_prompts: int
-    num_unscored: int
-    num_cut: int
-    num_at_limit: int
     max_new_tokens: int | None
     mean_exemplars: Number
     others: tuple[MetricResult, ...]
@@ -120,47 +103,30 @@ class TaskResult(Strict):
     """None where no dev rows were asked, or none could be scored."""
     majority: Number | None
     option_prior: Number | None
-    median_margin: Number | None
-    tie_rate: Number | None
-    signature: str | None
 
 
-class AverageResult(Strict):
-    """A mean over the datasets of a cluster, or over clusters, with its 95% interval."""
+class AverageResult(Mean):
+    """A mean over the datasets of a cluster, or over clusters."""
 
     name: str
-    score: Number | None
-    low: Number | None
-    high: Number | None
     num_tasks: int
 
 
-class ComparedTask(Strict):
+class ComparedTask(Gap):
     """The first model minus the second on one task. `adjusted`: the p-value after Holm's correction over the tasks;
-    `detectable`: the smallest true difference that such rows show with 80% power; `mcnemar`: its exact p-value.
-    `num_unpaired` prompts have a score of one model only, and are left out."""
+    `mcnemar`: its exact p-value. `num_unpaired` prompts have a score of one model only, and are left out."""
 
     task: str
-    difference: Number | None
-    low: Number | None
-    high: Number | None
-    p_value: Number | None
     adjusted: Number | None
-    detectable: Number | None
     mcnemar: Number | None
     num_examples: int
     num_unpaired: int
 
 
-class ComparedAverage(Strict):
-    """The first model minus the second, averaged as in `AverageResult`; the numbers are those of `ComparedTask`."""
+class ComparedAverage(Gap):
+    """The first model minus the second, averaged as in `AverageResult`."""
 
     name: str
-    difference: Number | None
-    low: Number | None
-    high: Number | None
-    p_value: Number | None
-    detectable: Number | None
     num_tasks: int
 
 
@@ -236,45 +202,25 @@ def _task_result(
 ) -> TaskResult:
     task = record.tasks[found.task]
     metric, *others = task.metrics
-    score = found.score
     best = best_dev_template(dev, found) if dev and any(t.value is not None for t in dev.templates) else None
     is_choice = any(p.logprobs for p in predictions)
     has_priors = is_choice and all(p.prior_logprobs for p in predictions if p.logprobs)
     return TaskResult(
-        task=found.task,
+        **task_figures(metric, found, predictions),
         cluster=task.cluster,
-        metric=metric,
-        score=score.value,
-        low=score.low,
-        high=score.high,
-        spread=found.spread,
-        num_examples=score.num_examples,
-        num_templates=score.num_templates,
-        num_prompts=len(predictions),
-        num_unscored=score.num_unscored,
-        num_cut=sum(p.num_cut_words > 0 for p in predictions),
-        num_at_limit=sum(p.at_limit for p in predictions),
         max_new_tokens=task.max_new_tokens,
         mean_exemplars=statistics.fmean(p.num_exemplars for p in predictions),
         others=tuple(
-            _metric_result(name, cluster_score(predictions, name, record.seed, None, normalisation)) for name in others
+            MetricResult(
+                metric=name, **mean_figures(cluster_score(predictions, name, record.seed, None, normalisation))
+            )
+            for name in others
         ),
-        templates=tuple(
-            TemplateResult(template=t.template, score=t.value, num_examples=t.num_examples) for t in found.templates
-        ),
-        best_dev=TemplateResult(template=best.template, score=best.value, num_examples=best.num_examples)
-        if best
-        else None,
+        templates=tuple(TemplateResult(**template_figures(template)) for template in found.templates),
+        best_dev=TemplateResult(**template_figures(best)) if best else None,
         majority=majority(predictions, metric, record.seed).value if is_choice else None,
         option_prior=option_prior(predictions, metric, record.seed).value if has_priors else None,
-        median_margin=found.median_margin,
-        tie_rate=found.tie_rate,
-        signature=found.signature,
     )
-
-
-def _metric_result(metric: str, score: Score) -> MetricResult:
-    return MetricResult(metric=metric, score=score.value, low=score.low, high=score.high)
 
 
 def average(evaluation: Evaluation, normalisation: Normalisation = "sum") -> list[AverageResult]:
@@ -286,9 +232,7 @@ def average(evaluation: Evaluation, normalisation: Normalisation = "sum") -> lis
     for name, weights in _averages(evaluation.record.tasks):
         own = [p for p in predictions if p.task in weights]
         score = cluster_score(own, evaluation.metrics, evaluation.record.seed, weights, normalisation)
-        found.append(
-            AverageResult(name=name, score=score.value, low=score.low, high=score.high, num_tasks=len(weights))
-        )
+        found.append(AverageResult(name=name, **mean_figures(score), num_tasks=len(weights)))
     return found
 
 
@@ -317,12 +261,8 @@ def compare_evaluations(
     tasks = [
         ComparedTask(
             task=each.task,
-            difference=each.difference.difference,
-            low=each.difference.low,
-            high=each.difference.high,
-            p_value=each.difference.p_value,
+            **gap_figures(each.difference),
             adjusted=each.adjusted,
-            detectable=each.detectable,
             mcnemar=each.mcnemar.p_value if each.mcnemar else None,
             num_examples=each.difference.num_examples,
             num_unpaired=each.difference.num_unpaired,
@@ -333,15 +273,5 @@ def compare_evaluations(
     for name, weights in _averages(common):
         mine, theirs = ([p for p in arm if p.task in weights] for arm in (left, right))
         gap = paired_difference(mine, theirs, a.metrics, a.record.seed, weights, normalisation)
-        averages.append(
-            ComparedAverage(
-                name=name,
-                difference=gap.difference,
-                low=gap.low,
-                high=gap.high,
-                p_value=gap.p_value,
-                detectable=detectable_difference(gap.standard_error) if gap.standard_error else None,
-                num_tasks=len(weights),
-            )
-        )
+        averages.append(ComparedAverage(name=name, **gap_figures(gap), num_tasks=len(weights)))
     return tasks, averages
