@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +52,26 @@ def test_a_users_card_is_added_from_a_file_or_a_folder(write_card, tmp_path):
         assert catalog.task("mood").collection == "user"
         assert [t.name for t in catalog.in_cluster("sentiment", "user")] == ["mood"]
         assert "sst2" in [t.name for t in catalog.in_cluster("sentiment")]
+
+
+def test_a_card_that_is_named_twice_is_one_card(write_card, tmp_path, monkeypatch):
+    path = write_card()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "linked").symlink_to(tmp_path)
+    for given in ([path, tmp_path], [tmp_path, path], [path, path], [path, Path("mood.yaml")], [path, Path("linked")]):
+        assert [t.name for t in load_catalog(given).in_cluster("sentiment", "user")] == ["mood"]
+
+
+def test_a_link_of_another_name_is_a_task_of_its_own(write_card, tmp_path):
+    (tmp_path / "temper.yaml").symlink_to(write_card())
+    assert [t.name for t in load_catalog([tmp_path]).in_cluster("sentiment", "user")] == ["mood", "temper"]
+
+
+def test_two_files_of_one_name(write_card, tmp_path):
+    first, second = write_card(), write_card(folder=tmp_path / "other")
+    for given in ([first, second], [tmp_path]):
+        with pytest.raises(CatalogError, match=r"the task 'mood', which .*mood\.yaml defines already"):
+            load_catalog(given)
 
 
 def test_two_tasks_of_one_name(write_card):

@@ -120,7 +120,7 @@ def evaluate(
     from openflan.tasks.catalog import load_catalog
 
     cards = [*(read_config(held_out_of).data.cards if held_out_of else ()), *(catalog or ())]
-    tasks = load_catalog(list({path.resolve(): path for path in cards}.values())).tasks
+    tasks = load_catalog(cards).tasks
     # Before this, nothing has loaded torch: a mistake is told at once.
     from openflan.cli.score_table import ScoreTable
     from openflan.study.evaluate import Asking, Behind, evaluate_model

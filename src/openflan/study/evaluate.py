@@ -219,7 +219,7 @@ def _with_run(asking: Asking) -> Asking:
         return asking
     run = asking.held_out_of
     config = read_config(run)
-    cards = tuple({path.resolve(): path for path in (*config.data.cards, *asking.cards)}.values())
+    cards = (*config.data.cards, *asking.cards)
     catalog = load_catalog(cards)
     inside = Path(asking.model.path).resolve()
     own = [name for name in config.held_out if inside.is_relative_to((run / name).resolve())]

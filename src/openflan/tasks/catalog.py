@@ -127,7 +127,8 @@ class Catalog:
 
 
 def load_catalog(extra: Sequence[Path] = ()) -> Catalog:
-    """The packaged cards and the user's: `extra` names card files, or folders that are searched for `*.yaml`.
+    """The packaged cards and the user's: `extra` names card files, or folders that are searched for `*.yaml`. A file
+    that is named twice, by itself and by a folder it lies in, is one card.
 
     Raises CatalogError for a card that breaks the schema, an unknown cluster, a packaged card in another cluster's
     folder, and a task name that stands twice.
@@ -155,14 +156,20 @@ def _card_files(extra: Sequence[Path]) -> Iterator[tuple[str, Path]]:
     for collection in COLLECTIONS:
         for path in sorted((CATALOG / collection).rglob("*.yaml")):
             yield collection, path
-    packaged = {path.resolve() for path in CATALOG.rglob("*.yaml")} if extra else set()
+    known = {_place(path) for path in CATALOG.rglob("*.yaml")} if extra else set()
     for given in extra:
         paths = sorted(given.rglob("*.yaml")) if given.is_dir() else [given]
         if not paths:
             raise CatalogError(given, "a folder without cards", "one card (*.yaml) or more in it")
         for path in paths:
-            if path.resolve() not in packaged:
+            if _place(path) not in known:
+                known.add(_place(path))
                 yield USER, path
+
+
+def _place(path: Path) -> tuple[Path, str]:
+    """What makes two paths one card: the file, and the name under which it is a task."""
+    return path.resolve(), path.stem
 
 
 def _load_card(path: Path, collection: str, clusters: Mapping[str, Cluster]) -> Iterator[Task]:
