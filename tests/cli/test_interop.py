@@ -1,8 +1,13 @@
 """`openflan export` and `openflan import` as a user calls them."""
 
 import json
+from pathlib import Path
 
 import pytest
+
+from evaluated import MOOD, make_place
+from openflan.evaluation.predictions import read_predictions
+from openflan.files import read_jsonl
 
 TEMPLATES = """\
 dataset: harbours/tide_notes
@@ -38,6 +43,39 @@ def test_export_cuts_for_a_model_as_evaluating_it_does(call, tmp_path):
     ended = call("export", "lm-eval", tmp_path, "--task", "world_rte", "--limit", "3", "--model", "base")
     assert (ended.code, ended.err) == (0, "")
     assert "3 prompts\n" in ended.out
+
+
+def test_export_has_the_rows_that_evaluating_the_model_asks(call, tmp_path):
+    """With 256 of 512 positions left: a text is asked however long its reference is, and an option must fit. A prompt
+    that is one long word cannot be cut."""
+    place = make_place(tmp_path)
+    long, word = " ".join(["Tom"] * 400), "Tom" * 400
+    names = [("Who ran?", "Tom"), ("Who sat?", long), (f"Who? {long}", "Tim"), (word, "Tom"), (word, long)]
+    place.write("name", "test", [{"text": text, "names": [name]} for text, name in names])
+    options = {"kind": "choice", "options_from": ["options"], "gold": "label"}
+    place.write_card("mood", {**MOOD, "answer": options, "samples": [{**MOOD["samples"][0], "options": ["a", "b"]}]})
+    moods = [("It rains.", "dull"), ("It rains.", long), (f"It rains. {long}", "dull"), (word, "dull")]
+    place.write("mood", "test", [{"text": text, "options": ["good", name], "label": 1} for text, name in moods])
+    where = ["--catalog", tmp_path / "cards", "--data-root", tmp_path / "data", "--task", "name", "--task", "mood"]
+
+    assert call("eval", place.model, *where, "--out", tmp_path / "eval").code == 0
+    [folder] = (tmp_path / "eval").iterdir()
+    asked = {(p.template, p.uid) for p in read_predictions(folder / "test.jsonl") if not p.unscored}
+    ended = call("export", "lm-eval", tmp_path / "tasks", *where, "--model", place.model, "--json")
+    assert (ended.code, ended.err) == (0, "")
+    found = [(one["name"].rpartition("__")[2], one["path"].replace(".yaml", ".jsonl")) for one in json.loads(ended.out)]
+    rows = {template: list(read_jsonl(Path(path))) for template, path in found}
+    assert {(template, row["uid"]) for template in rows for row in rows[template]} == asked
+    assert asked == {
+        *((template, f"name/test/{n}") for template in ("who", "say") for n in (0, 1, 2)),
+        *((template, f"mood/test/{n}") for template in ("after", "before") for n in (0, 2)),
+    }
+    assert {one["name"]: (one["num_cut"], one["num_left_out"]) for one in json.loads(ended.out)} == {
+        "openflan_name__who": (1, 2),
+        "openflan_name__say": (1, 2),
+        "openflan_mood__after": (1, 2),
+        "openflan_mood__before": (1, 2),
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from openflan.errors import ConfigError
@@ -12,6 +14,7 @@ from openflan.tasks.card import Template
 from openflan.tasks.catalog import Task
 from openflan.tasks.example import Example
 from openflan.templates.exemplars import choose_exemplars
+from openflan.tokens.encode import Lengths
 
 POOL_ROWS = 4096  # training rows of a task that exemplars are drawn from
 
@@ -72,6 +75,12 @@ def check_shots(tasks: Iterable[Task], settings: EvalSettings) -> None:
     if settings.num_shots and lacking:
         found = f"{settings.num_shots} shots for {', '.join(lacking)}, of which there are only test rows"
         raise ConfigError("--shots", found, "tasks with training rows", "Ask these without exemplars.")
+
+
+def limits_of_prompts(task: Task, lengths: Lengths) -> Lengths:
+    """What prompts of this task have to fit to be asked. Options are read and have a limit; a reference answer, which
+    the model never reads, has none."""
+    return lengths if task.card.answer.kind == "choice" else replace(lengths, max_target_tokens=sys.maxsize)
 
 
 def requests_for(

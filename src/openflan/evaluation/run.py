@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from openflan import files
 from openflan.errors import ModelError, RunError
 from openflan.evaluation.choose import OptionBatch, OptionPrompt, pack_options, score_options
 from openflan.evaluation.predictions import Prediction, file_of_rank, read_predictions
-from openflan.evaluation.requests import Request, group_of
+from openflan.evaluation.requests import Request, group_of, limits_of_prompts
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.lm import LanguageModel
 from openflan.tasks.example import Choice
@@ -125,9 +125,7 @@ class _Work:
         self.model, self.requests, self.settings, self.chunk = model, requests, settings, chunk
         task = requests[chunk.numbers[0]].task
         asked = [Asked(r.example, r.template, r.exemplars) for r in map(requests.__getitem__, chunk.numbers)]
-        # The model never reads a reference, and so none is too long.
-        read = lengths if task.card.answer.kind == "choice" else replace(lengths, max_target_tokens=1 << 30)
-        fitted = fit_many(asked, task, model.codec, read, show_options=show_options)
+        fitted = fit_many(asked, task, model.codec, limits_of_prompts(task, lengths), show_options=show_options)
         self.fitted = dict(zip(chunk.numbers, fitted, strict=True))
         self.max_new_tokens = min(task.card.max_new_tokens, lengths.max_target_tokens)
         self.stop = task.card.stop

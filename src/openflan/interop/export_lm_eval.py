@@ -16,6 +16,7 @@ import yaml
 
 from openflan import files
 from openflan.errors import CatalogError, ConfigError, DataError, did_you_mean
+from openflan.evaluation.requests import limits_of_prompts
 from openflan.tasks.card import ChoiceAnswer, Template
 from openflan.tasks.catalog import Task
 from openflan.tasks.example import Example
@@ -103,6 +104,8 @@ def _prompts(
     limits: tuple[Codec, Lengths] | None,
 ) -> Iterator[tuple[Prompt | None, int]]:
     """Each example's prompt, None where it does not fit, and how many words it lost."""
+    if limits is not None:
+        limits = limits[0], limits_of_prompts(task, limits[1])
     for example in examples:
         if limits is None:
             yield render(example, task, template, style=style, show_options=show_options), 0
