@@ -1,22 +1,28 @@
 """The command as a user starts it, a recipe of seconds, and one finished run of it that all tests share."""
 
 import io
+import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 import openflan
 from openflan.cli.main import main
+
+if TYPE_CHECKING:
+    from evaluated import Place
 
 SECONDS = 240
 RECIPE = {
@@ -198,3 +204,30 @@ def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished
         assert process.wait(SECONDS) == 0, screen.decode()
         stdout.seek(0)
         return Finished(out, stdout.read(), screen.decode())
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory: pytest.TempPathFactory) -> "Place":
+    """A small model, two cards and their rows."""
+    from evaluated import make_place  # loads torch
+
+    return make_place(tmp_path_factory.mktemp("place"))
+
+
+@pytest.fixture
+def own_place(place: "Place", tmp_path: Path) -> "Place":
+    """A copy, to be changed."""
+    shutil.copytree(place.folder, tmp_path / "place")
+    return replace(place, folder=tmp_path / "place")
+
+
+@pytest.fixture
+def ask(call: Callable[..., Ended]) -> Callable[..., dict]:
+    """Evaluate and give the parsed output; `ask(place, out, ...)`."""
+
+    def run(place: "Place", out: Path, *args: object, model: object = None) -> dict:
+        ended = call("eval", model or place.model, *place.arguments, *args, "--out", out, "--json")
+        assert ended.code == 0, ended.err
+        return json.loads(ended.out)
+
+    return run

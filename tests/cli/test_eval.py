@@ -1,7 +1,6 @@
 """`openflan eval` and `openflan results`, with a model of two layers and cards of its own."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import torch
 import yaml
 from transformers import BertConfig, BertLMHeadModel, T5Config
 
-from evaluated import MOOD, Place, make_place
+from evaluated import MOOD
 from openflan.evaluation.predictions import Prediction, read_predictions
 from toys import SHAPE, toy_config, toy_tokenizer, toy_weights
 
@@ -27,30 +26,6 @@ def one_thread() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         yield
     torch.set_num_threads(num_threads)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Place:
-    return make_place(tmp_path_factory.mktemp("place"))
-
-
-@pytest.fixture
-def own_place(place, tmp_path) -> Place:
-    """A copy, to be changed."""
-    shutil.copytree(place.folder, tmp_path / "place")
-    return Place(tmp_path / "place")
-
-
-@pytest.fixture
-def ask(call):
-    """Evaluate and give the parsed output; `ask(place, out, ...)`."""
-
-    def run(place: Place, out: Path, *args: object, model: object = None) -> dict:
-        ended = call("eval", model or place.model, *place.arguments, *args, "--out", out, "--json")
-        assert ended.code == 0, ended.err
-        return json.loads(ended.out)
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -100,54 +75,6 @@ def test_two_processes_of_a_launcher_make_what_one_makes(torchrun, place, alone,
     assert len(json.loads(ended.out)["evaluations"]) == 1  # one of them prints
     [folder] = tmp_path.iterdir()
     check_same(folder, alone)
-
-
-def label_by(place: Place, split: str, found: list[Prediction], template: str) -> None:
-    """Make what the model chooses with that template the right answer of every row."""
-    rows = place.rows("mood", split)
-    for number, row in enumerate(rows):
-        [own] = [p for p in found if p.uid == f"mood/{split}/{number}" and p.template == template]
-        row["label"] = own.logprobs.index(max(own.logprobs))
-    place.write("mood", split, rows)
-
-
-def test_dev_rows_choose_the_template_and_test_rows_report_it(ask, own_place, tmp_path):
-    asked = "--task", "mood", "--best-dev"
-    ask(own_place, tmp_path / "first", *asked)
-    [folder] = (tmp_path / "first").iterdir()
-    label_by(own_place, "dev", read(folder, "dev.jsonl"), "after")
-    label_by(own_place, "test", read(folder), "before")
-    [evaluation] = ask(own_place, tmp_path / "second", *asked)["evaluations"]
-    [task] = evaluation["tasks"]
-    scores = {each["template"]: each["score"] for each in task["templates"]}
-    assert scores["before"] == 1.0 > scores["after"]  # test rows would have chosen the other one
-    assert task["best_dev"] == {"template": "after", "score": scores["after"], "num_examples": 8}
-    assert task["num_prompts"] == 16  # dev rows are in no score
-
-
-def test_dev_rows_belong_to_an_evaluation_that_asks_them(ask, own_place, tmp_path):
-    def folders() -> set[str]:
-        return {path.name for path in tmp_path.glob("out/*")}
-
-    for extra in ((), ("--best-dev",)):
-        ask(own_place, tmp_path / "out", "--task", "mood", *extra)
-    before = folders()
-    assert len(before) == 2
-    rows = own_place.rows("mood", "dev")
-    rows[0]["label"] = 1 - rows[0]["label"]
-    own_place.write("mood", "dev", rows)
-    ask(own_place, tmp_path / "out", "--task", "mood")
-    assert folders() == before
-    ask(own_place, tmp_path / "out", "--task", "mood", "--best-dev")
-    assert len(folders()) == 3
-
-
-def test_no_dev_rows_to_choose_by(call, own_place, tmp_path):
-    own_place.write_card("mood", {**MOOD, "source": {"splits": {"train": "train", "dev": 0, "test": "test"}}})
-    asked = "--task", "mood", "--best-dev", "--out", tmp_path / "out"
-    ended = call("eval", own_place.model, *own_place.arguments, *asked)
-    assert ended.code == 2 and "mood.yaml: found no dev split of mood" in ended.err
-    assert not (tmp_path / "out").exists()
 
 
 def test_another_normalisation_needs_no_model(call, alone, monkeypatch):

@@ -128,6 +128,15 @@ def test_the_best_template_on_dev_has_a_column_where_it_was_asked_for() -> None:
     assert lines[2] == "xsum 53.1 [49.0, 57.2] 7 ±3.1 missing"  # no dev row of it could be scored
 
 
+def test_a_task_without_dev_rows_is_named_where_others_have_some() -> None:
+    known = record(RTE, TEXT, num_dev=200)
+    none = known.tasks["xsum"].model_copy(update={"num_dev_examples": 0})
+    some = known.model_copy(update={"tasks": {**known.tasks, "xsum": none}})
+    results = [RTE.model_copy(update={"mean_exemplars": 0.0}), TEXT.model_copy(update={"mean_exemplars": 0.0})]
+    assert notes(some, results) == ["xsum: no dev rows, and so no best template."]
+    assert notes(known, results) == notes(record(RTE, TEXT), results) == []
+
+
 def test_other_metrics_of_the_card_stand_below_the_score() -> None:
     other = MetricResult(metric="binary_f1", score=0.7, low=0.65, high=0.75)
     none = MetricResult(metric="macro_f1", score=None, low=None, high=None)

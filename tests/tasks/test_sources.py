@@ -7,7 +7,7 @@ import pytest
 
 from openflan.errors import CatalogError, DataError
 from openflan.tasks.adapt import load_examples
-from openflan.tasks.sources import has_rows, iter_rows, load_rows
+from openflan.tasks.sources import has_rows, iter_rows, lacks_split, load_rows
 
 ROWS = [{"text": "Fine!", "label": 1}, {"text": "Alas.", "label": 0}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
@@ -144,6 +144,33 @@ def test_an_unknown_suffix(make_task, data_root):
     ):
         load_rows(make_task(), "test", data_root)
     assert not has_rows(make_task(), "test", data_root)
+
+
+def test_what_lacks_a_split_and_what_is_broken(make_task, data_root, tmp_path):
+    (data_root / "mood" / "validation.jsonl").write_text(LINES)
+    own, cut, none = ({"splits": {"train": "train", "test": "validation", "dev": dev}} for dev in ("dev", 200, 0))
+    assert [lacks_split(make_task(source=source), "dev", data_root) for source in (own, cut, none)] == [True] * 3
+    assert not lacks_split(make_task(source=own), "test", data_root)
+    (data_root / "mood" / "train.jsonl").write_text("")  # no rows: that is told when it is read
+    assert [lacks_split(make_task(source=source), "dev", data_root) for source in (own, cut, none)] == [
+        True,
+        False,
+        True,
+    ]
+    (data_root / "mood" / "dev.xlsx").write_text("PK")
+    assert not lacks_split(make_task(source=own), "dev", data_root)
+    (data_root / "mood" / "dev.xlsx").rename(data_root / "mood" / "dev-00001-of-00002.jsonl")
+    with pytest.raises(DataError, match="each of 0 to 1, once"):
+        lacks_split(make_task(source=own), "dev", data_root)
+
+
+def test_a_dataset_that_is_nowhere_lacks_no_split(make_task, data_root, tmp_path):
+    """Its rows are missing, and of the hub nothing is known."""
+    (data_root / "mood").rmdir()
+    for source in ({}, {"hub": "somebody/mood"}, {"world": "rte"}):
+        for root in (None, data_root, tmp_path / "nowhere"):
+            assert not lacks_split(make_task(source=source), "dev", root)
+    assert not lacks_split(make_task(), "samples", data_root)
 
 
 def test_an_empty_file(make_task, data_root):

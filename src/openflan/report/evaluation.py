@@ -30,7 +30,7 @@ def scores(
 ) -> RenderableType:
     """Every task with its interval, its spread over templates and its baselines, and below it the other metrics of its
     card (and each template); then averages, then what to know."""
-    best = any(task.num_dev_examples for task in record.tasks.values())
+    best = _has_best_dev(record)
     columns = ["percent", "95% interval", "templates", *(["best dev"] if best else []), "majority", "prior"]
     table = _table(f"{record.name} ({how(record)}{_by(normalisation)})", "task", *columns)
     for result in results:
@@ -69,9 +69,10 @@ def notes(record: EvaluationRecord, results: Sequence[TaskResult], in_nats: bool
         found.append(f"Asked through a server: {record.server}.")
     shots = int(record.settings.get("num_shots", 0))
     for result in results:
-        num_dropped = record.tasks[result.task].num_rows_dropped
+        task = record.tasks[result.task]
         told = remarks(result, result.max_new_tokens, in_nats)
-        told += [f"{num_dropped:,} rows dropped"] if num_dropped else []
+        told += [f"{task.num_rows_dropped:,} rows dropped"] if task.num_rows_dropped else []
+        told += ["no dev rows, and so no best template"] if _has_best_dev(record) and not task.num_dev_examples else []
         told += [f"{result.mean_exemplars:.1f} exemplars fitted on average"] if result.mean_exemplars < shots else []
         if told:
             found.append(f"{result.task}: {'; '.join(told)}.")
@@ -105,6 +106,10 @@ def comparison(
         table.add_row(_average(mean), *map(Text, [*cells, "", "", percent(mean.detectable)]))
     left_out = [f"{row.task}: {row.num_unpaired:,} prompts{UNPAIRED}." for row in rows if row.num_unpaired]
     return Group(table, *map(Text, left_out))
+
+
+def _has_best_dev(record: EvaluationRecord) -> bool:
+    return any(task.num_dev_examples for task in record.tasks.values())
 
 
 def _by(normalisation: Normalisation) -> str:

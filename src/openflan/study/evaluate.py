@@ -35,12 +35,12 @@ from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
 from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
 from openflan.tasks.catalog import COLLECTIONS, USER, Catalog, Task, load_catalog
+from openflan.tasks.example import Example
+from openflan.tasks.sources import lacks_split
 from openflan.tasks.splits import Split
 from openflan.tokens.store import code_fingerprint
 
 SCORER_VERSION = 2  # of what a prediction is; another one never continues an old store
-
-SPLITS: tuple[Split, ...] = ("test", "dev")
 
 OnPredictions = Callable[[Sequence[Prediction], int], None]
 """Told each batch, and how many predictions there will be; where processes share the work, of the first one's part."""
@@ -100,14 +100,8 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
     chosen = _chosen(asking, catalog)
     check_metrics(chosen)
     check_shots(chosen, asking.settings)
-    examples, dev = (
-        {
-            t.name: draw_examples(list(rows.of(t, split)), asking.settings, asking.seed, t.card.group_by)
-            for t in chosen
-            if split == "test" or asking.best_dev
-        }
-        for split in SPLITS
-    )
+    examples = _draw(asking, chosen, rows, "test")
+    dev = _draw_dev(asking, chosen, rows) if asking.best_dev else {}
     num_dropped = {t.name: sum(rows.dropped.get(f"{t.name}/test", {}).values()) for t in chosen}
     for task in chosen:
         if not examples[task.name]:
@@ -239,6 +233,23 @@ def _chosen(asking: Asking, catalog: Catalog) -> list[Task]:
             "eval", "no task to evaluate", "--task, --cluster or --held-out-of", "See `openflan tasks list`."
         )
     return list({task.name: task for task in named}.values())
+
+
+def _draw(asking: Asking, tasks: Sequence[Task], rows: Rows, split: Split) -> dict[str, list[Example]]:
+    return {
+        t.name: draw_examples(list(rows.of(t, split)), asking.settings, asking.seed, t.card.group_by) for t in tasks
+    }
+
+
+def _draw_dev(asking: Asking, tasks: Sequence[Task], rows: Rows) -> dict[str, list[Example]]:
+    """The dev rows of each task, none of a task that has no dev split; an error where no task has any."""
+    having = [task for task in tasks if not lacks_split(task, "dev", asking.data_root)]
+    # Where no task has a dev split, reading one tells what is missing.
+    found = _draw(asking, having or tasks, rows, "dev")
+    dev = {task.name: found.get(task.name, []) for task in tasks}
+    if not any(dev.values()):
+        raise ConfigError("--best-dev", f"no dev row of {', '.join(dev)}", "one or more", "Leave --best-dev out.")
+    return dev
 
 
 @contextmanager

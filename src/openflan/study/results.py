@@ -57,7 +57,7 @@ class EvaluatedTask(Strict):
     dataset: str
     num_examples: int
     num_dev_examples: int
-    """Dev rows asked to choose the best template by; 0 where none was to be chosen."""
+    """Dev rows asked to choose the best template by; 0 where none was to be chosen, or the task has no dev rows."""
     num_templates: int
     num_rows_dropped: int
     """Rows of the test split that are no examples: unlabelled ones, and what the card drops."""

@@ -63,6 +63,21 @@ def has_rows(task: Task, split: Split, data_root: Path | None = None) -> bool:
         return False
 
 
+def lacks_split(task: Task, split: Split, data_root: Path | None = None) -> bool:
+    """Whether the task has no such rows, and nothing is wrong with it: its card names no such split, or the folder of
+    its dataset has no file of that name, readable or not. The hub is not asked."""
+    if split == "samples" or task.source.world is not None:
+        return False
+    try:
+        name, _ = home(task, split)
+    except DataError:
+        return True
+    folder = data_root / folder_name(task) if data_root else None
+    return (
+        folder is not None and folder.is_dir() and not split_files(folder, name) and not any(folder.glob(f"{name}.*"))
+    )
+
+
 def folder_name(task: Task) -> str:
     """The task's folder below a data root. Tasks of the same source may share one."""
     return task.source.local or task.name
