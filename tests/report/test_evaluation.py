@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from openflan.report.evaluation import comparison, how, notes, scores
+from openflan.report.evaluation import comparison, how, notes, scores, unfinished
 from openflan.study.results import (
     AverageResult,
     ComparedAverage,
@@ -18,6 +18,7 @@ from openflan.study.results import (
     MetricResult,
     TaskResult,
     TemplateResult,
+    Unfinished,
 )
 
 RTE = TaskResult(
@@ -253,6 +254,11 @@ def test_paired_differences_with_p_values() -> None:
         "cb missing missing missing missing missing",
         "56 rows",
     ]
+
+
+def test_an_unfinished_evaluation_is_a_line() -> None:
+    line = "runs/toy-0123: unfinished, 1,200 of 14,000 predictions; repeating its `openflan eval` continues it."
+    assert unfinished(Unfinished(Path("runs/toy-0123"), 1200, 14000)) == line
 
 
 def test_a_model_that_was_asked_in_two_ways_is_told_apart() -> None:

@@ -11,6 +11,7 @@ from openflan.errors import DataError, RunError
 from openflan.evaluation.predictions import Prediction
 from openflan.study.results import (
     TemplateResult,
+    Unfinished,
     average,
     compare_evaluations,
     find_evaluations,
@@ -260,8 +261,49 @@ def test_evaluations_are_found_below_a_folder_each_once(tmp_path):
     for name in ("runs/a", "runs/deep/b", "other"):
         write(tmp_path / name, answers("rte", a="1"))
     (tmp_path / "runs" / "notes.txt").touch()
-    found = find_evaluations([tmp_path / "runs", tmp_path / "runs" / "a", tmp_path / "other"])
+    found, unfinished = find_evaluations([tmp_path / "runs", tmp_path / "runs" / "a", tmp_path / "other"])
     assert [each.folder for each in found] == [tmp_path / name for name in ("runs/a", "runs/deep/b", "other")]
+    assert unfinished == []
+
+
+def test_unfinished_evaluations_are_told_apart(tmp_path):
+    """On test rows, on dev rows, or before the first prediction."""
+    test, dev = answers("rte", a="10", b="11"), answers("rte", "dev", a="1", b="0")
+    for name in ("a", "b", "c", "d"):
+        write(tmp_path / name, test, dev)
+    for path in (tmp_path / "a" / "test.jsonl", tmp_path / "d" / "dev.jsonl"):
+        path.write_text(path.read_text()[:-20])
+    for path in (tmp_path / "c").glob("*.jsonl"):
+        path.unlink()
+    finished, unfinished = find_evaluations([tmp_path])
+    assert [each.folder for each in finished] == [tmp_path / "b"]
+    assert unfinished == [
+        Unfinished(tmp_path / "a", 5, 6),
+        Unfinished(tmp_path / "c", 0, 6),
+        Unfinished(tmp_path / "d", 5, 6),
+    ]
+
+
+def test_an_unfinished_evaluation_that_is_named_is_an_error(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, answers("rte", a="10"))
+    (tmp_path / "b" / "test.jsonl").unlink()
+    message = r"b/test.jsonl: found 0 predictions; expected 2. Repeat the `openflan eval`"
+    for folders in ([tmp_path / "b"], [tmp_path / "a", tmp_path / "b"], [tmp_path, tmp_path / "b"]):
+        with pytest.raises(RunError, match=message):
+            find_evaluations(folders)
+    (tmp_path / "a" / "test.jsonl").unlink()
+    with pytest.raises(RunError, match=message.replace("b/test", "a/test")):
+        find_evaluations([tmp_path])
+
+
+def test_more_predictions_than_there_can_be_are_not_unfinished(tmp_path):
+    for name in ("a", "b"):
+        write(tmp_path / name, answers("rte", a="10"))
+    with (tmp_path / "b" / "test.jsonl").open("a") as file:
+        file.write(json.dumps(answers("rte", a="101")[2].to_json()) + "\n")
+    with pytest.raises(RunError, match=r"b/test.jsonl: found 3 predictions; expected 2"):
+        find_evaluations([tmp_path])
 
 
 def test_a_folder_without_an_evaluation(tmp_path):

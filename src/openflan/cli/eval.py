@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ from openflan.evaluation.settings import EvalSettings
 if TYPE_CHECKING:
     from openflan.evaluation.metrics import Normalisation
     from openflan.models.settings import ModelSettings
-    from openflan.study.results import Evaluation
+    from openflan.study.results import Evaluation, Unfinished
 
 # What the scores are called, by what people type.
 NORMALISATIONS: dict[str, Normalisation] = {"sum": "sum", "tokens": "per_token", "bytes": "per_byte", "pmi": "pmi"}
@@ -155,11 +156,13 @@ def tell(
     as_json: bool,
     by_template: bool = False,
     to_compare: bool = True,
+    left_out: Sequence[Unfinished] = (),
 ) -> None:
-    """Print each evaluation and, `to_compare` them, what the first differs by from each of the others."""
+    """Print each evaluation and, `to_compare` them, what the first differs by from each of the others; then which ones
+    are left out because they are unfinished."""
     from rich.console import Console
 
-    from openflan.report.evaluation import comparison, scores
+    from openflan.report.evaluation import comparison, scores, unfinished
     from openflan.study.results import average, compare_evaluations, score_tasks
 
     first, *others = evaluations
@@ -190,10 +193,20 @@ def tell(
             }
             for other, (rows, means) in compared
         ]
-        print(json.dumps({"evaluations": shown, "differences": differences}, indent=1))
+        without_scores = [
+            {
+                "directory": str(one.folder),
+                "num_predictions": one.num_predictions,
+                "num_expected": one.num_expected,
+            }
+            for one in left_out
+        ]
+        print(json.dumps({"evaluations": shown, "differences": differences, "unfinished": without_scores}, indent=1))
         return
     for other, (rows, means) in compared:
         Console().print(comparison(first, other, rows, means, normalisation))
+    for one in left_out:
+        print(unfinished(one))
 
 
 def is_address(model: str) -> bool:

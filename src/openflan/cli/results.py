@@ -20,25 +20,28 @@ Folders = Annotated[list[Path], typer.Argument(help="Directories of evaluations,
 def show(
     folders: Folders, normalisation: Normalise = "sum", by_template: ByTemplate = False, as_json: Json = False
 ) -> None:
-    """Print evaluations with intervals and baselines.
+    """Print evaluations with intervals and baselines; of unfinished ones, how far they are.
 
     Example: openflan results show runs/eval --normalisation tokens
     """
     from openflan.study.results import find_evaluations
 
-    tell(find_evaluations(folders), normalisation_of(normalisation), as_json, by_template, to_compare=False)
+    normalise = normalisation_of(normalisation)
+    finished, unfinished = find_evaluations(folders)
+    tell(finished, normalise, as_json, by_template, to_compare=False, left_out=unfinished)
 
 
 @app.command()
 def compare(folders: Folders, normalisation: Normalise = "sum", as_json: Json = False) -> None:
-    """Compare the first evaluation with each of the others, on the same rows and templates.
+    """Compare the first evaluation with each of the others, on the same rows and templates; not unfinished ones.
 
     Example: openflan results compare runs/eval/tuned-1 runs/eval/base-2
     """
     from openflan.study.results import find_evaluations
 
-    found = find_evaluations(folders)
-    if len(found) < 2:
-        places = ", ".join(str(each.folder) for each in found)
-        raise ConfigError("results compare", f"one evaluation ({places})", "two or more", "Name two directories.")
-    tell(found, normalisation_of(normalisation), as_json)
+    finished, unfinished = find_evaluations(folders)
+    if len(finished) < 2:
+        left_out = ", ".join(str(each.folder) for each in unfinished)
+        found = f"one evaluation ({finished[0].folder})" + (f" and unfinished ones ({left_out})" if unfinished else "")
+        raise ConfigError("results compare", found, "two or more", "Name two directories.")
+    tell(finished, normalisation_of(normalisation), as_json, left_out=unfinished)

@@ -18,6 +18,7 @@ from openflan.study.results import (
     Evaluation,
     EvaluationRecord,
     TaskResult,
+    Unfinished,
 )
 
 
@@ -77,6 +78,12 @@ def notes(record: EvaluationRecord, results: Sequence[TaskResult], in_nats: bool
         if told:
             found.append(f"{result.task}: {'; '.join(told)}.")
     return found
+
+
+def unfinished(found: Unfinished) -> str:
+    """The line that stands for an evaluation without scores."""
+    counts = f"{found.num_predictions:,} of {found.num_expected:,} predictions"
+    return f"{found.folder}: unfinished, {counts}; repeating its `openflan eval` continues it."
 
 
 def comparison(

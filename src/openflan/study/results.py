@@ -139,17 +139,34 @@ class Evaluation:
 
     def predictions(self) -> list[Prediction]:
         """On test rows; RunError when the evaluation has not come to its end."""
-        tasks = self.record.tasks.values()
-        return self._read(TEST, sum(task.num_examples * task.num_templates for task in tasks))
+        return self._read_whole(TEST)
 
     def dev_predictions(self) -> list[Prediction]:
         """On dev rows, none where no best template was asked for; RunError as for `predictions`."""
-        tasks = self.record.tasks.values()
-        expected = sum(task.num_dev_examples * task.num_templates for task in tasks)
-        return self._read(DEV, expected) if expected else []
+        return self._read_whole(DEV)
 
-    def _read(self, name: str, num_expected: int) -> list[Prediction]:
-        found = {p.key: p for p in read_predictions(self.folder / name)}
+    def check_finished(self) -> None:
+        """RunError as for `predictions`, on test rows and on dev rows."""
+        for name in self.num_expected:
+            self._read_whole(name)
+
+    @property
+    def num_expected(self) -> dict[str, int]:
+        """How many predictions there are at the end, by file."""
+        tasks = self.record.tasks.values()
+        num_test = sum(task.num_examples * task.num_templates for task in tasks)
+        return {TEST: num_test, DEV: sum(task.num_dev_examples * task.num_templates for task in tasks)}
+
+    @property
+    def num_found(self) -> dict[str, int]:
+        """How many are there now, by file."""
+        return {name: len(self._read(name)) for name in self.num_expected}
+
+    def _read(self, name: str) -> dict[tuple[str, str, str], Prediction]:
+        return {p.key: p for p in read_predictions(self.folder / name)} if self.num_expected[name] else {}
+
+    def _read_whole(self, name: str) -> list[Prediction]:
+        found, num_expected = self._read(name), self.num_expected[name]
         if len(found) != num_expected:
             do = "Repeat the `openflan eval` that began it: it continues."
             raise RunError(self.folder / name, f"{len(found)} predictions", f"{num_expected}", do)
@@ -161,6 +178,15 @@ class Evaluation:
         return {name: task.metrics[0] for name, task in self.record.tasks.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An evaluation that has not come to its end: how many predictions are there, of how many."""
+
+    folder: Path
+    num_predictions: int
+    num_expected: int
+
+
 def read_evaluation(folder: Path) -> Evaluation:
     """The evaluation in a directory; RunError when there is none."""
     path = folder / EVALUATION
@@ -169,15 +195,31 @@ def read_evaluation(folder: Path) -> Evaluation:
     return Evaluation(folder, files.parse(EvaluationRecord, files.read_json(path), path, RunError))
 
 
-def find_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
-    """All evaluations in these directories and below them, each once; RunError for a directory without any."""
+def find_evaluations(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Unfinished]]:
+    """All evaluations in these directories and below them, each once: those that came to their end, and the others.
+
+    RunError for a directory without any, for an unfinished one that is itself among `folders`, and where none has come
+    to its end.
+    """
     found: dict[Path, Evaluation] = {}
     for folder in folders:
         paths = sorted(folder.glob(f"**/{EVALUATION}"))
         if not paths:
             read_evaluation(folder)
         found.update({path.parent.resolve(): read_evaluation(path.parent) for path in paths})
-    return list(found.values())
+    finished, unfinished = [], []
+    named = {folder.resolve() for folder in folders}
+    for place, each in found.items():
+        counts, expected = each.num_found, each.num_expected
+        if counts == expected:
+            finished.append(each)
+        elif place in named or any(counts[name] > expected[name] for name in counts):
+            each.check_finished()
+        else:
+            unfinished.append(Unfinished(each.folder, sum(counts.values()), sum(expected.values())))
+    if not finished:
+        next(iter(found.values())).check_finished()
+    return finished, unfinished
 
 
 def score_tasks(evaluation: Evaluation, normalisation: Normalisation = "sum") -> list[TaskResult]:
