@@ -206,6 +206,19 @@ def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Finished
         return Finished(out, stdout.read(), screen.decode())
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """In every process, so that they add up in the same order."""
+    import torch
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+    torch.set_num_threads(num_threads)
+
+
 @pytest.fixture(scope="session")
 def place(tmp_path_factory: pytest.TempPathFactory) -> "Place":
     """A small model, two cards and their rows."""

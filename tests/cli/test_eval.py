@@ -1,11 +1,9 @@
 """`openflan eval` and `openflan results`, with a model of two layers and cards of its own."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 from transformers import BertConfig, BertLMHeadModel, T5Config
 
@@ -14,22 +12,12 @@ from openflan.evaluation.predictions import Prediction, read_predictions
 from toys import SHAPE, toy_config, toy_tokenizer, toy_weights
 
 KEYS = ("task", "metric", "num_examples", "num_templates", "num_prompts", "num_unscored")
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHOTS = ("--shots", 2, "--exemplars", "fixed", "--best-dev", "--pack-tokens", 128)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """In every process, so that they add up in the same order."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        yield
-    torch.set_num_threads(num_threads)
-
-
 @pytest.fixture(scope="module")
-def alone(call, place, tmp_path_factory) -> Path:
+def alone(one_thread, call, place, tmp_path_factory) -> Path:
     """The directory of an evaluation on one process, with the best dev template."""
     out = tmp_path_factory.mktemp("alone")
     ended = call("eval", place.model, *place.arguments, "--task", "mood", "--task", "name", *SHOTS, "--out", out)

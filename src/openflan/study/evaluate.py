@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import astuple, dataclass, replace
 from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import torch
@@ -30,7 +30,7 @@ from openflan.models.settings import ModelSettings
 from openflan.streams import file_fingerprint, fingerprint
 from openflan.study.directory import read_config
 from openflan.study.job import PLACE, is_launched
-from openflan.study.launch import places
+from openflan.study.launch import places, starting_deaf
 from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
 from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
@@ -256,13 +256,7 @@ def _draw_dev(asking: Asking, tasks: Sequence[Task], rows: Rows) -> dict[str, li
 def _others(asking: Asking, num_processes: int) -> Iterator[Callable[[], None]]:
     """Start the other processes, and give what waits for their end; none outlives the block."""
     context = get_context("spawn")
-    processes: list[BaseProcess] = [
-        context.Process(target=_work, args=(asking, rank, num_processes, place), daemon=True)
-        for rank, place in enumerate(places(num_processes))
-        if rank
-    ]
-    for process in processes:
-        process.start()
+    processes: list[SpawnProcess] = []
 
     def wait() -> None:
         for process in processes:
@@ -273,6 +267,11 @@ def _others(asking: Asking, num_processes: int) -> Iterator[Callable[[], None]]:
             raise RunError("eval", f"a process that ended with exit code {failed[0]}", "0", do)
 
     try:
+        with starting_deaf():
+            for rank, place in list(enumerate(places(num_processes)))[1:]:
+                process = context.Process(target=_work, args=(asking, rank, num_processes, place), daemon=True)
+                process.start()
+                processes.append(process)
         yield wait
     finally:
         for process in processes:

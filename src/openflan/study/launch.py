@@ -11,8 +11,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from typing import Any
@@ -33,7 +33,8 @@ def run_jobs(jobs: Sequence[Job], num_jobs: int, on_poll: Callable[[], None]) ->
     running: list[_Running] = []
     try:
         if waiting:
-            _start_fork_server()
+            with starting_deaf():
+                forkserver.ensure_running()
         while waiting or running:
             while waiting and len(running) < num_jobs:
                 running.append(_Running(waiting.pop(0), context))
@@ -135,11 +136,15 @@ def train_together(
                 run_one(job, show)
 
 
-def _start_fork_server() -> None:
-    """Start it deaf to Ctrl-C, which reaches the whole process group: this process ends the jobs in good order."""
+@contextmanager
+def starting_deaf() -> Iterator[None]:
+    """What is started meanwhile is deaf to Ctrl-C from its first moment on.
+
+    Ctrl-C reaches the whole process group: this process learns of it when the block ends, and ends the others.
+    """
     resource_tracker.ensure_running()  # first, because it unblocks the signal
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
