@@ -39,8 +39,11 @@ from openflan.tasks.catalog import load_catalog
 TASKS = ("rte", "boolq", "hellaswag", "arc_easy", "arc_challenge", "piqa", "openbookqa")
 SHARED = Path(os.environ.get("OPENFLAN_DATA", Path(__file__).parents[2] / "shared" / "data"))
 TOLERANCE = 1e-4  # nats
-# In float64 too, where nothing is left of the rounding that two orders of the same additions differ by in float32.
-RUNS = (("base", "float32"), ("gpt2", "float32"), ("joining", "float32"), ("base", "float64"), ("joining", "float64"))
+MODELS = ("base", "gpt2", "joining")
+# The model's dtype, and what the harness takes softmax and sum in (`softmax_dtype`); ours are summed in float64. In
+# float64 nothing is left of the rounding that two orders of the same additions differ by in float32.
+DTYPES = (("float32", None), ("float32", "float64"), ("float64", "float64"))
+RUNS = tuple((name, *dtypes) for dtypes in DTYPES for name in MODELS)
 END = "<|endoftext|>"
 # As Llama 3 and Qwen split: a line break belongs to the punctuation before it.
 JOINING = r"""[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
@@ -59,8 +62,9 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as scratch:
         folders = make_models(Path(scratch), given.gpt2)
-        for name, dtype in RUNS:
-            rows += measure(name, folders[name], Path(scratch) / f"tasks-{name}-{dtype}", dtype, given)
+        for name, dtype, softmax in RUNS:
+            folder = Path(scratch) / f"tasks-{name}-{dtype}-{softmax}"
+            rows += measure(name, folders[name], folder, dtype, softmax, given)
     result = {
         "benchmark": "lm_eval_parity",
         "unit": "nats",
@@ -69,16 +73,21 @@ def main() -> None:
             **{package: version(package) for package in ("openflan", "lm_eval", "torch", "transformers")},
             "python": platform.python_version(),
         },
-        "worst_difference": {f"{name} {dtype}": _worst(rows, name, dtype) for name, dtype in RUNS},
+        "models": {_title(*run): _summary([row for row in rows if row["run"] == _title(*run)]) for run in RUNS},
         "equal_accuracies": all(row["accuracy"] == row["harness_accuracy"] for row in rows),
         "rows": rows,
     }
     files.write_json(given.out, result)
-    print(given.out, result["worst_difference"], result["equal_accuracies"])
+    print(given.out, result["models"])
 
 
-def _worst(rows: list[dict[str, Any]], name: str, dtype: str) -> float:
-    return max(row["worst_difference"] for row in rows if (row["model"], row["dtype"]) == (name, dtype))
+def _title(name: str, dtype: str, softmax: str | None) -> str:
+    return f"{name} {dtype}" + (f", softmax in {softmax}" if softmax not in (None, dtype) else "")
+
+
+def _summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    found = {key: sum(row[key] for row in rows) for key in ("num_prompts", "num_options", "num_beyond_tolerance")}
+    return {**found, "worst_difference": max(row["worst_difference"] for row in rows)}
 
 
 def make_models(scratch: Path, gpt2: Path) -> dict[str, str]:
@@ -110,7 +119,9 @@ def make_models(scratch: Path, gpt2: Path) -> dict[str, str]:
     return {"base": "base", "gpt2": str(scratch / "gpt2"), "joining": str(scratch / "joining")}
 
 
-def measure(name: str, path: str, folder: Path, dtype: str, given: argparse.Namespace) -> list[dict[str, Any]]:
+def measure(
+    name: str, path: str, folder: Path, dtype: str, softmax: str | None, given: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Both on every task and template: the greatest difference of an option's log-prob, and both accuracies."""
     settings = ModelSettings(path=path)
     model = load_model(settings)
@@ -126,11 +137,11 @@ def measure(name: str, path: str, folder: Path, dtype: str, given: argparse.Name
         requests += [Request(task, example, template) for template in templates for example in examples]
     began = time.perf_counter()
     predictions = evaluate(model, requests, eval_settings, lengths, folder / "predictions.jsonl")
-    print(f"{name} {dtype}: ours {time.perf_counter() - began:.0f} s")
+    print(f"{_title(name, dtype, softmax)}: ours {time.perf_counter() - began:.0f} s")
     began = time.perf_counter()
     found = lm_eval.simple_evaluate(
         model="hf",
-        model_args={"pretrained": str(model_folder(path)), "dtype": dtype},
+        model_args={"pretrained": str(model_folder(path)), "dtype": dtype, "softmax_dtype": softmax},
         tasks=[one.name for one in exported],
         task_manager=TaskManager(include_path=str(folder), include_defaults=False),
         batch_size=16,
@@ -138,7 +149,7 @@ def measure(name: str, path: str, folder: Path, dtype: str, given: argparse.Name
         log_samples=True,
         bootstrap_iters=0,
     )
-    print(f"{name} {dtype}: harness {time.perf_counter() - began:.0f} s")
+    print(f"{_title(name, dtype, softmax)}: harness {time.perf_counter() - began:.0f} s")
     rows = []
     for one in exported:
         ours = {p.uid: p for p in predictions if f"openflan_{p.task}__{p.template}" == one.name and p.gold is not None}
@@ -152,8 +163,7 @@ def measure(name: str, path: str, folder: Path, dtype: str, given: argparse.Name
         credits = [credit(prediction, "accuracy") for prediction in ours.values()]
         rows.append(
             {
-                "model": name,
-                "dtype": dtype,
+                "run": _title(name, dtype, softmax),
                 "task": one.name,
                 "num_prompts": one.num_prompts,
                 "num_cut": one.num_cut,

@@ -63,6 +63,7 @@ def main() -> None:
         for shape in given.shape or SHAPES:
             folder = Path(scratch) / str(list(SHAPES).index(shape))
             make_model(SHAPES[shape], folder)
+            loss = run(folder, SHAPES[shape]["packs"], *numbers, "loss")  # makes the store of token ids, too
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in CONTESTANTS}
             for _ in range(given.rounds):
                 for name, words in CONTESTANTS.items():
@@ -73,8 +74,8 @@ def main() -> None:
                 "supervised_share": share,
                 "contestants": {name: summary(of) for name, of in runs.items()},
                 "pairs": ratios(runs),
+                "loss": loss,
             }
-            found["loss"] = run(folder, SHAPES[shape]["packs"], *numbers, "loss")
             found["limit"] = run(folder, SHAPES[shape]["packs"], *numbers, "limit")
             result["shapes"][shape] = found
             files.write_json(given.out, result)

@@ -10,6 +10,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +23,8 @@ from openflan.models.load import load_model
 from openflan.models.settings import ModelSettings
 from openflan.tokens.batch import collate
 from openflan.tokens.codec import Codec
-from openflan.tokens.pack import Pack, pack, plain_segment
+from openflan.tokens.pack import StorePacks
+from openflan.tokens.store import Chunk, stored
 from openflan.training.loop import UpdateLog, shuffled_updates, train
 from openflan.training.loss import summed_loss
 from openflan.training.settings import TrainSettings
@@ -55,8 +58,7 @@ def ours(
     lines: list[UpdateLog] = []
     with tempfile.TemporaryDirectory() as scratch:
         train(model, packs_of, number, settings, Path(scratch), "benchmark", 0, lines.append)
-    segments = [segment for each in packs for segment in each.segments]
-    share = sum(sum(segment.supervised) for segment in segments) / sum(map(len, segments))
+    share = sum(packs.store.num_supervised) / sum(packs.store.lengths)
     return measured([(line.seconds, line.num_tokens) for line in lines[1:]]) | {"supervised_share": round(share, 4)}
 
 
@@ -65,15 +67,19 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
     return list(files.read_jsonl(folder / "rows.jsonl"))
 
 
-def packs_of_rows(codec: Codec, folder: Path) -> list[Pack]:
-    """The rows as OpenFLAN encodes and packs them."""
-    segments = []
-    for key, row in enumerate(rows_of(folder)):
-        target = [*codec.target_ids(row["target"]), *codec.end]
-        ids = codec.prompt_ids(row["input"]) + target
-        if len(ids) <= PACK:
-            segments.append(plain_segment(key, ids, len(target)))
-    return pack(segments, PACK)
+def packs_of_rows(codec: Codec, folder: Path) -> StorePacks:
+    """The rows as OpenFLAN encodes, stores and packs them. Whoever asks first makes the store."""
+
+    def chunks() -> Iterator[Chunk]:
+        place, ids, num_supervised = [], [], []
+        for number, row in enumerate(rows_of(folder)):
+            target = [*codec.target_ids(row["target"]), *codec.end]
+            place.append(number)
+            ids.append(codec.prompt_ids(row["input"]) + target)
+            num_supervised.append(len(target))
+        yield Chunk("rows", place, ids, num_supervised, Counter())
+
+    return StorePacks(stored(folder, "rows", chunks), PACK)
 
 
 def theirs(folder: Path, num_packs: int, num_updates: int, packing: bool, checkpointing: bool) -> dict[str, Any]:

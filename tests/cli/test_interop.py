@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluated import MOOD, make_place
+from evaluated import MOOD, NAME, make_place
 from openflan.evaluation.predictions import read_predictions
 from openflan.files import read_jsonl
 
@@ -47,8 +47,9 @@ def test_export_cuts_for_a_model_as_evaluating_it_does(call, tmp_path):
 
 def test_export_has_the_rows_that_evaluating_the_model_asks(call, tmp_path):
     """With 256 of 512 positions left: a text is asked however long its reference is, and an option must fit. A prompt
-    that is one long word cannot be cut."""
+    that is one long word cannot be cut. No answer gets more tokens than are left."""
     place = make_place(tmp_path)
+    place.write_card("name", {**NAME, "max_new_tokens": 400})
     long, word = " ".join(["Tom"] * 400), "Tom" * 400
     names = [("Who ran?", "Tom"), ("Who sat?", long), (f"Who? {long}", "Tim"), (word, "Tom"), (word, long)]
     place.write("name", "test", [{"text": text, "names": [name]} for text, name in names])
@@ -70,6 +71,8 @@ def test_export_has_the_rows_that_evaluating_the_model_asks(call, tmp_path):
         *((template, f"name/test/{n}") for template in ("who", "say") for n in (0, 1, 2)),
         *((template, f"mood/test/{n}") for template in ("after", "before") for n in (0, 2)),
     }
+    assert "max_gen_toks: 256\n" in (tmp_path / "tasks" / "openflan_name__who.yaml").read_text()
+    assert json.loads((folder / "evaluation.json").read_text())["tasks"]["name"]["max_new_tokens"] == 256
     assert {one["name"]: (one["num_cut"], one["num_left_out"]) for one in json.loads(ended.out)} == {
         "openflan_name__who": (1, 2),
         "openflan_name__say": (1, 2),

@@ -87,7 +87,8 @@ def export_lm_eval(
         name = f"openflan_{task.name}__{template.id}"
         files.write_jsonl(folder / f"{name}.jsonl", map(_row, prompts))
         known = _metrics(task)
-        files.write_text(folder / f"{name}.yaml", _task_yaml(name, task, template, separator, style, known))
+        num_new = min(task.card.max_new_tokens, limits[1].max_target_tokens) if limits else task.card.max_new_tokens
+        files.write_text(folder / f"{name}.yaml", _task_yaml(name, task, template, separator, style, known, num_new))
         choice = isinstance(task.card.answer, ChoiceAnswer)
         unknown = tuple(m for m in task.metrics if m not in (("accuracy",) if choice else known))
         num_cut = sum(num_words > 0 for _, num_words in found)
@@ -126,7 +127,15 @@ def _metrics(task: Task) -> list[str]:
     return [name for name in task.metrics if name in TEXT_METRICS] or ["exact_match"]
 
 
-def _task_yaml(name: str, task: Task, template: Template, separator: str, style: Style, metrics: Sequence[str]) -> str:
+def _task_yaml(
+    name: str,
+    task: Task,
+    template: Template,
+    separator: str,
+    style: Style,
+    metrics: Sequence[str],
+    max_new_tokens: int,
+) -> str:
     """The harness's YAML. Its `!function` is no plain YAML and a line break reads badly in it: two lines by hand."""
     choice = isinstance(task.card.answer, ChoiceAnswer)
     config: dict[str, Any] = {
@@ -146,7 +155,7 @@ def _task_yaml(name: str, task: Task, template: Template, separator: str, style:
         "metadata": {"version": 1, "task": task.name, "template": template.id, "style": style},
     }
     if not choice:
-        stops = {"until": list(task.card.stop), "max_gen_toks": task.card.max_new_tokens, "do_sample": False}
+        stops = {"until": list(task.card.stop), "max_gen_toks": max_new_tokens, "do_sample": False}
         config["generation_kwargs"] = stops
     by_hand = f"class: !function {MODULE}.OpenFlanTask\ntarget_delimiter: {json.dumps(separator)}\n"
     return by_hand + yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)

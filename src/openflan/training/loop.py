@@ -18,6 +18,7 @@ from openflan.tokens.batch import collate
 from openflan.tokens.pack import Pack
 from openflan.training.checkpoint import Checkpoints
 from openflan.training.faults import is_broken, tell_fault
+from openflan.training.heap import give_back_large_tensors
 from openflan.training.interrupt import Interrupt, stop
 from openflan.training.log import TrainingLog, UpdateLog
 from openflan.training.objective import id_weights, normaliser
@@ -76,6 +77,8 @@ def train(
     ranks = Ranks(settings, folder)
     if settings.gradient_checkpointing:
         model.use_gradient_checkpointing(selective=settings.gradient_checkpointing == "selective")
+        if ranks.device.type == "cpu":
+            give_back_large_tensors()
     objective, wrapped = ranks.wrap(model)
     weights = objective.weights
     optimizers = make_optimizers(weights, settings)
