@@ -10,7 +10,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +76,7 @@ def packs_of_rows(codec: Codec, folder: Path) -> StorePacks:
             place.append(number)
             ids.append(codec.prompt_ids(row["input"]) + target)
             num_supervised.append(len(target))
-        yield Chunk("rows", place, ids, num_supervised, Counter())
+        yield Chunk("rows", place, ids, num_supervised)
 
     return StorePacks(stored(folder, "rows", chunks), PACK)
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openflan import files
-from openflan.cli.options import Cards, DataRoot, Json
-from openflan.errors import ConfigError, did_you_mean
+from openflan.cli.options import Cards, DataRoot, Json, check_known
+from openflan.errors import ConfigError
 from openflan.evaluation.settings import EvalSettings
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ ByTemplate = Annotated[bool, typer.Option("--by-template", help="Show the score 
 
 def normalisation_of(name: str) -> Normalisation:
     """The normalisation that a word on the command line means; ConfigError for another word."""
-    if name not in NORMALISATIONS:
-        raise ConfigError("--normalisation", repr(name), "a known one", did_you_mean(name, NORMALISATIONS))
+    check_known("--normalisation", name, NORMALISATIONS)
     return NORMALISATIONS[name]
 
 

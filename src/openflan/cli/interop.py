@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from openflan.cli.options import Cards, DataRoot, Json, own_cards
-from openflan.errors import ConfigError, did_you_mean
+from openflan.cli.options import STYLES, Cards, DataRoot, Json, StyleName, check_known, own_cards
 from openflan.tasks.catalog import load_catalog
 
 if TYPE_CHECKING:
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from openflan.tokens.codec import Codec
     from openflan.tokens.encode import Lengths
 
-STYLES = ("instruction", "no_template", "dataset_name")
 SPLITS = ("test", "dev", "train", "samples")
 FORMATS = ("promptsource", "lm-eval", "natural-instructions")
 
@@ -38,7 +36,7 @@ def export_lm_eval(
     template: Annotated[
         list[str] | None, typer.Option(help="Only this template; may be repeated. `completion` is one, too.")
     ] = None,
-    style: Annotated[str, typer.Option(help=f"{', '.join(STYLES)}: the wording, or only the fields.")] = STYLES[0],
+    style: StyleName = STYLES[0],
     options: Annotated[bool, typer.Option(help="Show the options block in prompts.")] = True,
     split: Annotated[str, typer.Option(help=f"Which rows: {', '.join(SPLITS)}.")] = SPLITS[0],
     limit: Annotated[int, typer.Option(min=1, help="Rows of each task: those that `eval --limit` takes.")] = 1000,
@@ -60,8 +58,8 @@ def export_lm_eval(
     from openflan.interop.export_lm_eval import export_lm_eval, wordings_to_export
     from openflan.tasks.adapt import load_examples
 
-    _known("--style", style, STYLES)
-    _known("--split", split, SPLITS)
+    check_known("--style", style, STYLES)
+    check_known("--split", split, SPLITS)
     tasks = [load_catalog(catalog or ()).task(name) for name in dict.fromkeys(task)]
     wordings = {each.name: wordings_to_export(each, template or ()) for each in tasks}
     limits = _limits(model, separator) if model is not None else None
@@ -126,7 +124,7 @@ def import_card(
 
     Example: openflan import lm-eval piqa.yaml --cluster commonsense --to my-cards
     """
-    _known("FORMAT", form, FORMATS)
+    check_known("FORMAT", form, FORMATS)
     found = load_catalog(own_cards(catalog or ()))
     found.cluster(cluster)
     _tell(_importer(form)(file, to, found, cluster=cluster, name=name), file, as_json)
@@ -144,11 +142,6 @@ def _importer(form: str) -> Callable[..., Imported]:
     from openflan.interop.import_natural_instructions import import_natural_instructions
 
     return import_natural_instructions
-
-
-def _known(name: str, given: str, known: Sequence[str]) -> None:
-    if given not in known:
-        raise ConfigError(name, repr(given), "one of those known", did_you_mean(given, known))
 
 
 def _tell(imported: Imported, file: Path, as_json: bool) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from openflan.errors import ConfigError, did_you_mean
 from openflan.tasks.catalog import CATALOG
 
 if TYPE_CHECKING:
     from openflan.config import RunConfig
+
+STYLES = ("instruction", "no_template", "dataset_name")
 
 Cards = Annotated[
     list[Path] | None, typer.Option("--catalog", help="A card or a folder of cards of your own; may be repeated.")
@@ -22,6 +25,7 @@ DataRoot = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Directory of the run; the same one continues it.")]
+StyleName = Annotated[str, typer.Option(help=f"{', '.join(STYLES)}: the wording, or only the fields.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: --set train.learning_rate=1e-4.")]
 AllowOverlap = Annotated[
     str | None,
@@ -54,3 +58,9 @@ def own_cards(cards: Sequence[Path]) -> list[Path]:
     """Without the packaged cards, which are loaded anyhow, and without repetitions."""
     by_place = {path.resolve(): path for path in cards}
     return [path for full, path in by_place.items() if CATALOG.resolve() not in (full, *full.parents)]
+
+
+def check_known(option: str, given: str, known: Iterable[str]) -> None:
+    """ConfigError for a word that is none of those known."""
+    if given not in (words := list(known)):
+        raise ConfigError(option, repr(given), f"one of {', '.join(words)}", did_you_mean(given, words))

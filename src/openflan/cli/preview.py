@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from openflan import files
-from openflan.cli.options import Cards, DataRoot, own_cards
+from openflan.cli.options import STYLES, Cards, DataRoot, StyleName, check_known, own_cards
 from openflan.errors import CatalogError, ConfigError, did_you_mean
 from openflan.tasks.catalog import Catalog, Task, load_catalog
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
     from openflan.tasks.splits import Split
     from openflan.templates.render import Style
 
-STYLES = ("instruction", "no_template", "dataset_name")
 Show = Callable[["Example", "Task", "Template", "Sequence[Example]"], "Preview"]
 
 
 def preview(
     name: Annotated[str, typer.Argument(help="A task, or a card file of your own.")],
     template: Annotated[str | None, typer.Option(help="Only this template; `completion` is one, too.")] = None,
-    style: Annotated[str, typer.Option(help=f"{', '.join(STYLES)}: the wording, or only the fields.")] = STYLES[0],
+    style: StyleName = STYLES[0],
     options: Annotated[bool, typer.Option(help="Show the options block.")] = True,
     shots: Annotated[int, typer.Option(min=0, help="Solved examples before each prompt.")] = 0,
     rows: Annotated[int, typer.Option(min=1, help="How many rows.")] = 1,
@@ -51,8 +50,7 @@ def preview(
     """
     from openflan.tasks.adapt import load_examples
 
-    if style not in STYLES:
-        raise ConfigError("--style", repr(style), "a style", did_you_mean(style, STYLES))
+    check_known("--style", style, STYLES)
     cards = [*(catalog or ()), *([Path(name)] if name.endswith((".yaml", ".yml")) else [])]
     boundary = {"separator": separator, "chat_template": chat_template}
     asked = {name: value for name, value in boundary.items() if value is not None}

@@ -114,7 +114,8 @@ class AverageResult(Mean):
 
 class ComparedTask(Gap):
     """The first model minus the second on one task. `adjusted`: the p-value after Holm's correction over the tasks;
-    `mcnemar`: its exact p-value. `num_unpaired` prompts have a score of one model only, and are left out."""
+    `mcnemar`: the exact p-value of McNemar's test. `num_unpaired` prompts have a score of one model only, and are left
+    out."""
 
     task: str
     adjusted: Number | None
