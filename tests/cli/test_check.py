@@ -73,3 +73,14 @@ def test_a_handful_of_rows_will_do(call, data_root):
     (data_root / "rte" / "train.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     ended = call("tasks", "check", RTE, "--data-root", data_root)
     assert (ended.code, ended.err) == (0, "")
+
+
+def test_rows_with_the_same_input_are_told(call, tmp_path):
+    (tmp_path / "common_gen").mkdir()
+    texts = ["A child flies a kite.", "The kite drags the child."]
+    lines = [json.dumps({"concepts": ["kite", "child"], "target": text}) for text in texts]
+    for split in ("train", "validation"):
+        (tmp_path / "common_gen" / f"{split}.jsonl").write_text("\n".join(lines))
+    card = CATALOG / "flan" / "struct_to_text" / "common_gen.yaml"
+    ended = call("tasks", "check", card, "--data-root", tmp_path)
+    assert ended.out.splitlines()[0] == "common_gen: 1 of 2 test rows merged into an earlier row with the same input"

@@ -59,7 +59,7 @@ def test_a_plan_tells_of_rows_left_out_for_their_text_and_of_rows_dropped(call, 
     ended = call("plan", data_rows, "--data-root", data_rows.parent, "--no-tokens")
     assert (ended.code, ended.err) == (0, "")
     assert "training rows that show a held-out row: 2, left out\n    sst2: 2 by the same text\n" in ended.out
-    assert "rows dropped: sst2/train: 1 " in ended.out
+    assert "rows of sst2/train: 1 dropped: " in ended.out
     assert " of 2\n" in ended.out  # six: two of them seen in TREC's test, one without a label, one for dev
 
 

@@ -230,16 +230,17 @@ def test_what_a_score_does_not_show_is_noted(changes: dict[str, Any], text: str)
 
 def test_notes_of_one_task_stand_together_and_those_of_all_first() -> None:
     known = record(warning="attention that leaks", server="prompts as text")
-    dropped = known.tasks["rte"].model_copy(update={"num_rows_dropped": 3})
+    dropped = known.tasks["rte"].model_copy(update={"num_rows_dropped": 3, "num_rows_merged": 2})
     known = known.model_copy(update={"tasks": {"rte": dropped}})
     result = RTE.model_copy(update={"num_unscored": 1, "num_prompts": 7})
     expected = [
         "Slow: sequences were scored one at a time, because of attention that leaks.",
         "Asked through a server: prompts as text.",
-        "rte: 1 of 7 prompts unscored, and not counted as wrong; 3 rows dropped.",
+        "rte: 1 of 7 prompts unscored, and not counted as wrong; 3 rows dropped; "
+        "2 rows merged into an earlier row with the same input.",
     ]
     assert notes(known, [result]) == expected
-    assert shown(scores(known, [result], []), width=120)[5:] == expected
+    assert shown(scores(known, [result], []), width=140)[5:] == expected
 
 
 def test_paired_differences_with_p_values() -> None:

@@ -1,10 +1,13 @@
+import json
+from collections import Counter
 from typing import Any
 
 import pytest
 
 from openflan.errors import CatalogError, DataError
 from openflan.tasks import odd_rows
-from openflan.tasks.adapt import adapt, iter_examples
+from openflan.tasks.adapt import adapt, iter_examples, load_examples
+from openflan.tasks.catalog import load_catalog
 from openflan.tasks.example import Choice, Example, Text
 
 OPTIONS_OF_ROW = {
@@ -171,3 +174,63 @@ def test_a_wrong_label_in_one_of_several_rows_names_row_and_part(make_task, monk
         adapt(task, [{"labels": [0]}, {"labels": [1, 7]}], "test")
     assert caught.value.where == "mood, test row 2, part 2"
     assert caught.value.found == "label = 7"
+
+
+@pytest.fixture
+def scenes(make_task, tmp_path):
+    """A task whose rows have one reference each, and a function from its split to the examples and what was counted."""
+    task = make_task(
+        answer={"kind": "text", "references": "scene"},
+        fields={"words": "words", "place": "place"},
+        metrics=["rougeL"],
+        samples=[{"words": ["kite"], "place": "sea", "scene": "A kite flies."}],
+        templates=[{"id": "scene", "input": "{{ words | join }} ({{ place }})"}],
+        source={"splits": {"dev": "dev"}},
+    )
+    rows = [
+        {"words": ["kite", "child"], "place": "sea", "scene": "A child flies a kite."},
+        {"words": ["oven"], "place": "home", "scene": " "},
+        {"words": ["child", "kite"], "place": "sea", "scene": "Kites and children."},
+        {"words": ["kite", "child"], "place": "sea", "scene": "The kite drags the child."},
+        {"words": ["kite", "child"], "place": "hill", "scene": "A child on a hill."},
+        {"words": ["kite", "child"], "place": "sea", "scene": "A child flies a kite."},
+    ]
+    (tmp_path / "mood").mkdir()
+    for split in ("train", "dev", "validation"):
+        (tmp_path / "mood" / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+    def read(split, only=None):
+        counted = Counter()
+        return list(iter_examples(task, split, tmp_path, counted, only)), dict(counted)
+
+    return read
+
+
+def test_a_test_input_is_asked_once_with_the_references_of_all_its_rows(scenes):
+    examples, counted = scenes("test")
+    assert [(example.uid, example.answer.references) for example in examples] == [
+        ("mood/test/0", ("A child flies a kite.", "The kite drags the child.")),
+        ("mood/test/2", ("Kites and children.",)),
+        ("mood/test/4", ("A child on a hill.",)),
+    ]
+    assert counted == {"no reference answer": 1, "merged into an earlier row with the same input": 2}
+    assert scenes("test", only={"mood/test/0"})[0] == examples[:1]
+    assert [len(example.answer.references) for example in scenes("dev")[0]] == [2, 1, 1]
+
+
+def test_training_keeps_a_row_for_each_reference(scenes):
+    examples, counted = scenes("train")
+    assert [example.uid for example in examples] == [f"mood/train/{i}" for i in (0, 2, 3, 4, 5)]
+    assert counted == {"no reference answer": 1}
+
+
+@pytest.mark.parametrize(("task", "num_inputs", "num_merged"), [("common_gen", 249, 750), ("e2e_nlg", 138, 862)])
+def test_inputs_of_real_rows(data_root, task, num_inputs, num_merged):
+    examples, counted = load_examples(load_catalog().task(task), "test", data_root)
+    assert (len(examples), counted) == (num_inputs, {"merged into an earlier row with the same input": num_merged})
+
+
+def test_rows_of_a_choice_with_the_same_input_stay_apart(make_task, tmp_path):
+    (tmp_path / "mood").mkdir()
+    (tmp_path / "mood" / "validation.jsonl").write_text('{"text": "t", "label": 0}\n{"text": "t", "label": 1}\n')
+    assert [example.answer.gold for example in iter_examples(make_task(), "test", tmp_path)] == [0, 1]

@@ -177,7 +177,7 @@ def check(
 
 def _rows_to_check(task: Task, data_root: Path | None, limit: int | None) -> tuple[list[Example], list[str]]:
     """The samples and, below a data root, all rows of all splits; and which of those splits are not there."""
-    from openflan.tasks.adapt import load_examples
+    from openflan.tasks.adapt import load_examples, outcome
     from openflan.tasks.sources import has_rows
 
     examples, _ = load_examples(task, "samples")
@@ -192,7 +192,8 @@ def _rows_to_check(task: Task, data_root: Path | None, limit: int | None) -> tup
                 raise
             examples += rows[:limit]
             for reason, count in dropped.items():
-                print(f"{task.name}: {count:,} of {len(rows) + sum(dropped.values()):,} {split} rows dropped: {reason}")
+                total = len(rows) + sum(dropped.values())
+                print(f"{task.name}: {count:,} of {total:,} {split} rows {outcome(reason)}")
         elif split == "test" or (split == "train" and task.source.splits.train is not None):
             missing.append(split)
     return examples, missing

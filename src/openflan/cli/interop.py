@@ -56,7 +56,7 @@ def export_lm_eval(
     from openflan.evaluation.requests import draw_examples
     from openflan.evaluation.settings import EvalSettings
     from openflan.interop.export_lm_eval import export_lm_eval, wordings_to_export
-    from openflan.tasks.adapt import load_examples
+    from openflan.tasks.adapt import load_examples, outcome
 
     check_known("--style", style, STYLES)
     check_known("--split", split, SPLITS)
@@ -67,7 +67,7 @@ def export_lm_eval(
     for each in tasks:
         rows, dropped = load_examples(each, split, data_root)  # type: ignore[arg-type]  # one of SPLITS
         for reason, count in dropped.items() if not as_json else ():
-            print(f"{each.name}: {count:,} of {len(rows) + sum(dropped.values()):,} rows dropped: {reason}")
+            print(f"{each.name}: {count:,} of {len(rows) + sum(dropped.values()):,} rows {outcome(reason)}")
         examples = draw_examples(rows, EvalSettings(max_examples_per_task=limit), seed, each.card.group_by)
         done += export_lm_eval(
             folder,

@@ -20,6 +20,7 @@ from openflan.study.results import (
     TaskResult,
     Unfinished,
 )
+from openflan.tasks.adapt import MERGED
 
 
 def scores(
@@ -73,6 +74,7 @@ def notes(record: EvaluationRecord, results: Sequence[TaskResult], in_nats: bool
         task = record.tasks[result.task]
         told = remarks(result, result.max_new_tokens, in_nats)
         told += [f"{task.num_rows_dropped:,} rows dropped"] if task.num_rows_dropped else []
+        told += [f"{task.num_rows_merged:,} rows {MERGED}"] if task.num_rows_merged else []
         told += ["no dev rows, and so no best template"] if _has_best_dev(record) and not task.num_dev_examples else []
         told += [f"{result.mean_exemplars:.1f} exemplars fitted on average"] if result.mean_exemplars < shots else []
         if told:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from openflan.report.tables import percent
+from openflan.tasks.adapt import outcome
 
 NUM_SHOWN = 5
 WIDTH = 36
@@ -38,7 +39,7 @@ def _lines(plan: Mapping[str, Any], mixture: Mapping[str, Any]) -> Iterator[str]
     for task, reason in plan["excluded"].items():
         yield f"  left out: {task}: {reason}"
     for name, reasons in plan["num_rows_dropped"].items():
-        yield f"  rows dropped: {name}: " + ", ".join(f"{number:,} {reason}" for reason, number in reasons.items())
+        yield f"  rows of {name}: " + "; ".join(f"{n:,} {outcome(reason)}" for reason, n in reasons.items())
     if tokens:
         yield from _tokens(tokens)
 

@@ -34,6 +34,7 @@ from openflan.study.launch import places, starting_deaf
 from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
 from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
+from openflan.tasks.adapt import MERGED
 from openflan.tasks.catalog import COLLECTIONS, USER, Catalog, Task, load_catalog
 from openflan.tasks.example import Example
 from openflan.tasks.sources import lacks_split
@@ -102,7 +103,8 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
     check_shots(chosen, asking.settings)
     examples = _draw(asking, chosen, rows, "test")
     dev = _draw_dev(asking, chosen, rows) if asking.best_dev else {}
-    num_dropped = {t.name: sum(rows.dropped.get(f"{t.name}/test", {}).values()) for t in chosen}
+    num_merged = {t.name: rows.dropped.get(f"{t.name}/test", {}).get(MERGED, 0) for t in chosen}
+    num_dropped = {t.name: sum(rows.dropped.get(f"{t.name}/test", {}).values()) - num_merged[t.name] for t in chosen}
     for task in chosen:
         if not examples[task.name]:
             found = f"no test row of {task.name} ({num_dropped[task.name]:,} dropped)"
@@ -150,6 +152,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
                     num_dev_examples=len(dev.get(t.name, ())),
                     num_templates=1 if asking.settings.prompt == "completion" else len(t.scored_templates),
                     num_rows_dropped=num_dropped[t.name],
+                    num_rows_merged=num_merged[t.name],
                     max_new_tokens=min(t.card.max_new_tokens, lengths.max_target_tokens)
                     if t.card.answer.kind == "text"
                     else None,

@@ -61,6 +61,8 @@ class EvaluatedTask(Strict):
     num_templates: int
     num_rows_dropped: int
     """Rows of the test split that are no examples: unlabelled ones, and what the card drops."""
+    num_rows_merged: int = 0
+    """Rows of the test split that gave their references to an earlier row with the same input."""
     max_new_tokens: int | None
     """Where a text ended at the latest: by the card, or by the positions; None where options are ranked."""
 

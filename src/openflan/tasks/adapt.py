@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from openflan.tasks.splits import Split
 
 Row = Mapping[str, Any]
 RowFunction = Callable[[Row], Row | list[Row]]
+
+MERGED = "merged into an earlier row with the same input"  # counted beside what is dropped; see `_merged`
 
 
 class _Dropped(Exception):
@@ -38,10 +41,13 @@ def iter_examples(
 ) -> Iterator[Example]:
     """The examples of one split one by one; the rows dropped are counted in `dropped`, by reason.
 
-    `only` are uids of examples: rows of which none is asked for are passed over, which is quicker.
+    Dev and test rows with free-text answers have each input once, with the references of all its rows.
+    `only` are uids of examples: the others are left out.
     """
     rows = iter_rows(task, split, data_root)
     dropped = Counter() if dropped is None else dropped
+    if isinstance(task.card.answer, TextAnswer) and split in ("dev", "test"):
+        return (e for e in _merged(_adapt(task, rows, dropped), dropped) if only is None or e.uid in only)
     if only is None:
         return _adapt(task, rows, dropped)
     sources = {source_row(uid) for uid in only}
@@ -78,6 +84,29 @@ def _adapt(task: Task, rows: Iterable[SourceRow], dropped: Counter[str]) -> Iter
                 yield _example(task, *part)
             except _Dropped as reason:
                 dropped[str(reason)] += 1
+
+
+def _merged(examples: Iterable[Example], dropped: Counter[str]) -> Iterator[Example]:
+    """One example for each input, with the uid of its first row and the references of all of them.
+
+    CommonGen and E2E repeat an input for each text that somebody wrote. A model answers all these rows alike, so they
+    are one test row, of which the best reference counts (as in GEM, Gehrmann et al. 2021, and in FLAN).
+    """
+    found: dict[tuple[tuple[str, Field], ...], Example] = {}
+    references: dict[str, dict[str, None]] = {}
+    for example in examples:
+        first = found.setdefault(tuple(sorted(example.fields.items())), example)
+        if first is not example:
+            dropped[MERGED] += 1
+        assert isinstance(example.answer, Text)
+        references.setdefault(first.uid, {}).update(dict.fromkeys(example.answer.references))
+    for first in found.values():
+        yield replace(first, answer=Text(tuple(references[first.uid])))
+
+
+def outcome(reason: str) -> str:
+    """What became of rows, in words that follow their number."""
+    return reason if reason == MERGED else f"dropped: {reason}"
 
 
 def lookup(row: Row, name: str, where: str = "the row") -> Any:
