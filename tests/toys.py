@@ -12,6 +12,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
+    Gemma3Config,
     Gemma3TextConfig,
     GemmaConfig,
     GPT2Config,
@@ -141,3 +142,12 @@ def choice_example(number: int, text: str, options: tuple[str, ...], gold: int =
 
 def text_example(number: int, text: str, references: tuple[str, ...], task: str = "name") -> Example:
     return Example(f"{task}/test/{number}", task, {"text": text}, Text(references))
+
+
+def composite_config(window: int | None = 16) -> Gemma3Config:
+    """Text and images: the text model is Gemma 3's, whose settings lie in a config of their own."""
+    text = SHAPE | HEADS | {"sliding_window": window, "layer_types": ["sliding_attention", "full_attention"]}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
+    vision |= {"image_size": 16, "patch_size": 8}
+    images = {"image_token_id": 5, "boi_token_id": 6, "eoi_token_id": 7}
+    return Gemma3Config(text_config=text, vision_config=vision, **images)

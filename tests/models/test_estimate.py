@@ -19,7 +19,7 @@ from openflan.models.load import load_model, save_model
 from openflan.models.settings import LoraSettings, ModelSettings, PromptTuningSettings
 from openflan.tokens.batch import collate
 from openflan.tokens.pack import Pack, plain_segment
-from toys import KINDS, MODELS, NUM_IDS, draw_ids, toy_config, toy_model, toy_weights
+from toys import KINDS, MODELS, NUM_IDS, composite_config, draw_ids, toy_config, toy_model, toy_weights
 
 LORA, PROMPT = LoraSettings(rank=2, alpha=4), PromptTuningSettings(num_tokens=3)
 T, PACKS, SUPERVISED = 16, 2, 10
@@ -50,6 +50,13 @@ def test_parameters_are_counted_without_weights(kind, shapes):
     num_parameters = sum(weight.numel() for weight in toy_weights(kind).parameters())
     found = estimated(shapes / kind)
     assert (found.num_parameters, found.num_trainable) == (num_parameters, num_parameters)
+
+
+def test_the_text_part_of_a_composite_model_counts(tmp_path):
+    composite_config().save_pretrained(tmp_path)
+    found = estimated(tmp_path)
+    assert found.num_parameters == sum(weight.numel() for weight in toy_weights(composite_config()).parameters())
+    assert found.flops > estimated(tmp_path, num_tokens=T).flops > 0
 
 
 def test_the_embedded_base_by_hand():

@@ -12,6 +12,7 @@ from transformers import (
     GenerationConfig,
     GPTNeoConfig,
     GraniteConfig,
+    Llama4TextConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
@@ -27,9 +28,11 @@ from openflan.tokens.batch import Batch, collate
 from openflan.tokens.pack import Pack, branched_segment, plain_segment
 from toys import (
     CAPPED,
+    HEADS,
     KINDS,
     MODELS,
     SHAPE,
+    composite_config,
     draw_ids,
     draw_segments,
     toy_config,
@@ -62,14 +65,14 @@ def test_these_shapes_are_accepted_in_half_precision(kind):
     assert 0 < float((model.log_probs(batch) - exact).abs().max()) < 0.2
 
 
-HEADS = [
+OUTPUTS = [
     Gemma2Config(**SHAPE, **CAPPED),
     CohereConfig(**SHAPE, num_key_value_heads=2, logit_scale=0.0625),
     GraniteConfig(**SHAPE, num_key_value_heads=2, logits_scaling=4.0),
 ]
 
 
-@pytest.mark.parametrize("config", HEADS, ids=["soft cap", "scaled up", "scaled down"])
+@pytest.mark.parametrize("config", OUTPUTS, ids=["soft cap", "scaled up", "scaled down"])
 def test_what_a_head_does_to_its_output_is_done_exactly(config):
     model = wrapped(config)
     batch = collate([Pack(32, draw_segments([9], num_supervised=8))])
@@ -81,7 +84,7 @@ def test_what_a_head_does_to_its_output_is_done_exactly(config):
     assert float((plain - expected).abs().max()) > 0.1
 
 
-@pytest.mark.parametrize("config", HEADS, ids=["soft cap", "scaled up", "scaled down"])
+@pytest.mark.parametrize("config", OUTPUTS, ids=["soft cap", "scaled up", "scaled down"])
 def test_a_head_that_does_something_unknown_is_refused(config, monkeypatch):
     """The same heads, were it not known what they do."""
     monkeypatch.setattr(HuggingFaceModel, "logits", lambda self, h: self.model.get_output_embeddings()(h).float())
@@ -108,8 +111,9 @@ def test_a_sliding_window_limits_the_length(window, longest):
         (LlamaConfig(**SHAPE, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0,
                                                "original_max_position_embeddings": 48}), 48),
         (LlamaConfig(**SHAPE, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}), 128),
+        (composite_config(window=16), 16),
     ],
-    ids=["local attention", "positions that depend on the longest", "positions that do not"],
+    ids=["local attention", "positions that depend on the longest", "positions that do not", "a composite model"],
 )  # fmt: skip
 def test_other_limits_of_length(config, longest):
     assert wrapped(config).max_positions == longest
@@ -314,6 +318,16 @@ def test_without_need_of_packs_a_model_that_leaks_reads_one_sequence_at_a_time(p
         log_p = model.model(input_ids=torch.tensor([trunk + option])).logits[0].detach().log_softmax(-1)
         expected += [float(log_p[len(trunk) + i - 1, token]) for i, token in enumerate(option)]
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_whatever_a_model_raises_at_packs_it_is_read_one_sequence_at_a_time():
+    """Llama 4's body is found under another name, so that what comes back has no last hidden state."""
+    shape = SHAPE | HEADS | {"intermediate_size_mlp": 64, "num_local_experts": 2, "no_rope_layers": [1, 0]}
+    weights = toy_weights(Llama4TextConfig(**shape))
+    model = wrap(weights, toy_tokenizer(), WHERE, needs_packs=False)
+    assert "cannot read packs" in model.alone_because
+    with pytest.raises(ModelError, match="cannot read packs"):
+        wrap(weights, toy_tokenizer(), WHERE)
 
 
 def test_a_model_that_looks_both_ways_is_refused_without_need_of_packs():

@@ -86,7 +86,8 @@ def estimate(
     """
     folder = base_folder(model_folder(model.path, needs_weights=False), needs_weights=False)
     config = load_config(folder)
-    num_layers, width = config.num_hidden_layers, config.hidden_size
+    text = config.get_text_config(decoder=True)
+    num_layers, width = text.num_hidden_layers, text.hidden_size
     pack_tokens = min(pack_tokens, tokens_per_microbatch)
     num_packs = tokens_per_microbatch // pack_tokens
     with torch.device("meta"):
@@ -112,7 +113,7 @@ def estimate(
     tables = {id(p) for m in shape.modules() if isinstance(m, Embedding) for p in m.parameters()} | {id(head)}
     matrices = [p for p in shape.parameters() if p.ndim >= 2 and id(p) not in tables]
     trained = [p for p in shape.parameters() if p.requires_grad]
-    attention = 4 * num_layers * pack_tokens * config.num_attention_heads * _head_width(config)
+    attention = 4 * num_layers * pack_tokens * text.num_attention_heads * _head_width(text)
     # The gradients of activations take as much as a forward pass.
     num_forward = 3 if gradient_checkpointing is True else 2
     flops = num_tokens * (num_forward * 2 * _num(matrices) + (num_forward + 1) * attention)
