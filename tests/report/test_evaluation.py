@@ -166,6 +166,8 @@ def test_averages_stand_below() -> None:
         "all clusters missing [40.0, 60.0]",
         "over 3 tasks",
     ]
+    first = MEAN.model_copy(update={"cluster_mean": "datasets"})
+    assert shown(scores(record(), [RTE], [first]))[-1] == "over 3 tasks, datasets first"
 
 
 def test_what_has_no_score_is_missing_and_never_zero() -> None:

@@ -25,8 +25,9 @@ def write(path: Path, **right: str) -> None:
     path.write_text("".join(json.dumps(row.to_json()) + "\n" for row in rows))
 
 
-def test_rounds_of_one_dataset_weigh_as_much_as_one_task(tmp_path) -> None:
-    config = load_recipe(Path("demo"), ["shuffled_labels=false"])
+def test_parts_of_a_dataset_are_averaged_first_where_a_recipe_says_so(tmp_path) -> None:
+    changes = ["shuffled_labels=false", "evaluation.cluster_mean=datasets"]
+    config = load_recipe(Path("demo"), changes)
     rounds = [toy_task(f"anli_r{n}", dataset="anli") for n in (1, 2, 3)]
     part = SimpleNamespace(held_out="nli", evaluated=[*rounds, toy_task("rte")], trained=[], excluded=[])
     part.plan = SimpleNamespace(fingerprint="0123")
@@ -37,8 +38,13 @@ def test_rounds_of_one_dataset_weigh_as_much_as_one_task(tmp_path) -> None:
     write(tmp_path / "nli" / "tuned" / "predictions" / "options.jsonl", **tuned)
     results = gather(config, tmp_path, "4567", [part], "openflan run")
     scores = {row.arm: row.score for row in results.rows}
-    # of 0.5 and 1; the mean of the four tasks would be 0.625
+    # of 0.5 and 1; the mean of the four tasks is 0.625
+    assert results.cluster_mean == "datasets"
     assert scores == {"untuned, options": 0.0, "untuned, no options": 0.5, "tuned": 0.75, "majority": 1.0}
+    equal = gather(load_recipe(Path("demo"), changes[:1]), tmp_path, "4567", [part], "openflan run")
+    assert equal.cluster_mean == "tasks"
+    assert {row.arm: row.score for row in equal.rows} == scores | {"untuned, no options": 0.25, "tuned": 0.625}
+    assert [gap.difference for gap in equal.differences] == [0.625, 0.375]
     assert [(gap.b, gap.difference) for gap in results.differences] == [(UNTUNED[0], 0.75), (UNTUNED[1], 0.25)]
     first, second = results.differences
     assert first.p_value < 0.01 and 0 < first.detectable < 0.75

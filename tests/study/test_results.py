@@ -18,6 +18,7 @@ from openflan.study.results import (
     read_evaluation,
     score_tasks,
 )
+from openflan.tasks.catalog import load_catalog
 
 CLUSTERS = {"sst": "sentiment"}
 DATASETS = {"anli_r1": "anli", "anli_r2": "anli", "anli_r3": "anli"}
@@ -173,7 +174,7 @@ def test_dev_rows_that_could_not_be_asked_choose_nothing(tmp_path):
     assert (task.score, task.best_dev) == (0.5, None)
 
 
-def test_rounds_of_one_dataset_are_averaged_first(tmp_path):
+def test_tasks_weigh_the_same_or_datasets_do(tmp_path):
     test = [
         *answers("anli_r1", a="1111"),
         *answers("anli_r2", a="1100"),
@@ -181,9 +182,13 @@ def test_rounds_of_one_dataset_are_averaged_first(tmp_path):
         *answers("rte", a="1111"),
         *answers("sst", a="1000"),
     ]
-    nli, whole = average(read_evaluation(write(tmp_path / "e", test)))
-    assert (nli.name, nli.score, nli.num_tasks) == ("nli", 0.75, 4)  # of 0.5 and 1; the mean of all four is 0.625
-    assert (whole.name, whole.score, whole.num_tasks) == ("all clusters", 0.5, 5)  # of 0.75 and 0.25
+    evaluation = read_evaluation(write(tmp_path / "e", test))
+    nli, whole = average(evaluation)
+    assert (nli.name, nli.score, nli.num_tasks, nli.cluster_mean) == ("nli", 0.625, 4, "tasks")
+    assert (whole.name, whole.score, whole.num_tasks) == ("all clusters", 0.4375, 5)  # of 0.625 and 0.25
+    nli, whole = average(evaluation, cluster_mean="datasets")
+    assert (nli.score, nli.num_tasks, nli.cluster_mean) == (0.75, 4, "datasets")  # of 0.5 and 1
+    assert whole.score == 0.5  # of 0.75 and 0.25
     assert nli.low < 0.75 < nli.high and whole.low < 0.5 < whole.high
 
 
@@ -219,15 +224,17 @@ def test_two_models_are_compared_task_by_task(tmp_path):
 
 
 def test_differences_are_averaged_as_scores_are(tmp_path):
-    """Rounds first, and only over tasks that both have."""
+    """Over tasks that both have, which weigh the same, or their datasets do."""
     right = {"anli_r1": "1111", "anli_r2": "1100", "anli_r3": "0000", "rte": "1111", "sst": "1000"}
     first = [p for task, letters in right.items() for p in answers(task, a=letters)]
     second = [p for task in right for p in answers(task, a="0000")]
     a = read_evaluation(write(tmp_path / "a", first))
     b = read_evaluation(write(tmp_path / "b", [*second, *answers("cb", a="1")]))
     _, (nli, whole) = compare_evaluations(a, b)
-    assert (nli.name, nli.difference, nli.num_tasks) == ("nli", 0.75, 4)
-    assert (whole.name, whole.difference, whole.num_tasks) == ("all clusters", 0.5, 5)
+    assert (nli.name, nli.difference, nli.num_tasks) == ("nli", 0.625, 4)
+    assert (whole.name, whole.difference, whole.num_tasks) == ("all clusters", 0.4375, 5)
+    _, (nli, whole) = compare_evaluations(a, b, cluster_mean="datasets")
+    assert (nli.difference, whole.difference) == (0.75, 0.5)
     few = read_evaluation(write(tmp_path / "c", answers("rte", a="0000")))
     assert compare_evaluations(a, few)[1] == []
 
@@ -361,3 +368,30 @@ def test_what_several_processes_wrote_is_read_together_and_counted_once(tmp_path
     (folder / "test.rank1.jsonl").write_text("".join(lines[2:]))
     [task] = score_tasks(read_evaluation(folder))
     assert (task.score, task.num_prompts) == (0.5, 4)
+
+
+# FLAN (Wei et al., arXiv:2109.01652v5): cells of the appendix's tables, and the means that figure 1 prints.
+PRINTED = [
+    ("nli", 56.2, {"anli_r1": 47.7, "anli_r2": 43.9, "anli_r3": 47.0, "cb": 64.1, "rte": 78.3}),  # FLAN
+    ("nli", 42.9, {"anli_r1": 34.6, "anli_r2": 35.4, "anli_r3": 34.5, "cb": 46.4, "rte": 63.5}),  # GPT-3
+    ("closed_book_qa", 56.6, {"arc_challenge": 61.7, "arc_easy": 79.5, "natural_questions": 18.6, "trivia_qa": 66.5}),
+    ("closed_book_qa", 49.8, {"arc_challenge": 51.4, "arc_easy": 68.8, "natural_questions": 14.6, "trivia_qa": 64.3}),
+]
+
+
+@pytest.mark.parametrize(("cluster", "printed", "cells"), PRINTED)
+def test_the_mean_of_a_cluster_is_the_papers(tmp_path, cluster, printed, cells, monkeypatch):
+    """A thousand rows of each task, as many of them right as its cell says; names and datasets are the catalogue's."""
+    tasks = load_catalog().tasks
+    monkeypatch.setitem(globals(), "CLUSTERS", {name: tasks[name].cluster for name in cells})
+    monkeypatch.setitem(globals(), "DATASETS", {name: tasks[name].dataset for name in cells})
+    rows = [
+        p
+        for name, cell in cells.items()
+        for p in answers(name, a="1" * round(10 * cell) + "0" * round(1000 - 10 * cell))
+    ]
+    evaluation = read_evaluation(write(tmp_path / "e", rows))
+    [mean] = average(evaluation)
+    assert (mean.name, round(100 * mean.score, 1)) == (tasks[next(iter(cells))].cluster, printed)
+    [datasets] = average(evaluation, cluster_mean="datasets")
+    assert abs(100 * datasets.score - printed) > 3

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from openflan import files
 from openflan.cli.options import Cards, DataRoot, Json, check_known
 from openflan.errors import ConfigError
-from openflan.evaluation.settings import EvalSettings
+from openflan.evaluation.settings import ClusterMean, EvalSettings
 
 if TYPE_CHECKING:
     from openflan.evaluation.metrics import Normalisation
@@ -25,6 +25,10 @@ Normalise = Annotated[
     str,
     typer.Option("--normalisation", metavar="|".join(NORMALISATIONS), help="How log-probs of options are compared."),
 ]
+MeanOf = Annotated[
+    str,
+    typer.Option("--cluster-mean", metavar="tasks|datasets", help="What weighs the same in the mean of a cluster."),
+]
 ByTemplate = Annotated[bool, typer.Option("--by-template", help="Show the score of every template, too.")]
 
 
@@ -32,6 +36,12 @@ def normalisation_of(name: str) -> Normalisation:
     """The normalisation that a word on the command line means; ConfigError for another word."""
     check_known("--normalisation", name, NORMALISATIONS)
     return NORMALISATIONS[name]
+
+
+def cluster_mean_of(name: str) -> ClusterMean:
+    """What is to weigh the same in the mean of a cluster; ConfigError for another word."""
+    check_known("--cluster-mean", name, get_args(ClusterMean))
+    return cast(ClusterMean, name)
 
 
 def evaluate(
@@ -58,6 +68,7 @@ def evaluate(
     ] = False,
     limit: Annotated[int, typer.Option(min=1, help="Test rows of each task.")] = 1000,
     normalisation: Normalise = "sum",
+    cluster_mean: MeanOf = "tasks",
     priors: Annotated[bool, typer.Option(help="Also score options without their prompt: for pmi, later too.")] = True,
     baseline: Annotated[str | None, typer.Option(metavar="MODEL", help="Another model, to be compared with.")] = None,
     tokenizer: Annotated[
@@ -108,6 +119,7 @@ def evaluate(
             "prompt": prompt,
             "priors": priors,
             "pack_tokens": pack_tokens,
+            "cluster_mean": cluster_mean_of(cluster_mean),
         },
         "eval",
     )
@@ -146,7 +158,7 @@ def evaluate(
         with ScoreTable(each.path, lambda name: tasks[name].metrics[0], normalise) as table:
             done.append(evaluate_model(asking, processes, table.add))
     if rank() == 0:
-        tell(done, normalise, as_json, by_template)
+        tell(done, normalise, as_json, by_template, cluster_mean=settings.cluster_mean)
 
 
 def tell(
@@ -156,6 +168,7 @@ def tell(
     by_template: bool = False,
     to_compare: bool = True,
     left_out: Sequence[Unfinished] = (),
+    cluster_mean: ClusterMean = "tasks",
 ) -> None:
     """Print each evaluation and, `to_compare` them, what the first differs by from each of the others; then which ones
     are left out because they are unfinished."""
@@ -167,7 +180,7 @@ def tell(
     first, *others = evaluations
     shown: list[dict[str, Any]] = []
     for each in evaluations:
-        results, averages = score_tasks(each, normalisation), average(each, normalisation)
+        results, averages = score_tasks(each, normalisation), average(each, normalisation, cluster_mean)
         shown.append(
             {
                 "model": each.record.model,
@@ -181,7 +194,9 @@ def tell(
         if not as_json:
             Console().print(scores(each.record, results, averages, normalisation, by_template))
             print(f"Predictions: {each.folder}")
-    compared = [(other, compare_evaluations(first, other, normalisation)) for other in others if to_compare]
+    compared = [
+        (other, compare_evaluations(first, other, normalisation, cluster_mean)) for other in others if to_compare
+    ]
     if as_json:
         differences = [
             {

@@ -119,7 +119,7 @@ def cluster_score(
 ) -> Score:
     """Score all of `predictions`, one arm on the tasks of one cluster, every task weighing the same.
 
-    `weights` (from `task_weights`) makes it another average: over datasets of several parts, over clusters. A task
+    `weights` (from `task_weights`) makes it another mean: over datasets of several parts, over clusters. A task
     without a single scored row leaves the whole without a score: an average over the others would pass for one.
     """
     return _score(tables(predictions, metric, normalisation), seed, weights)
@@ -192,8 +192,9 @@ def _unanswered(p: Prediction) -> Prediction:
 def task_weights(tasks: Iterable[str], *levels: Mapping[str, str]) -> dict[str, float]:
     """How much each task weighs when averages are taken level by level, innermost first; all weights sum to 1.
 
-    A level maps a task to the name of what it is part of: ANLI's three rounds to one dataset, as the paper counts, and
-    datasets to their clusters (both by the task's name; one that a level leaves out is by itself).
+    A level maps a task to the name of what it is part of: ANLI's three rounds to one dataset, datasets to their
+    clusters (both by the task's name; one that a level leaves out is by itself). Without levels all tasks weigh the
+    same.
 
     >>> rounds, clusters = {"anli_r1": "anli", "anli_r2": "anli"}, {"anli_r1": "nli", "anli_r2": "nli", "rte": "nli"}
     >>> task_weights(["anli_r1", "anli_r2", "rte"], rounds)

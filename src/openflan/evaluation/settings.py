@@ -9,6 +9,7 @@ from pydantic import Field
 from openflan.tasks.card import Strict
 
 MAX_SHOTS = 16
+ClusterMean = Literal["tasks", "datasets"]
 
 
 class EvalSettings(Strict):
@@ -34,7 +35,11 @@ class EvalSettings(Strict):
     """How many answers are generated at once; changes speed and memory, not the result."""
     num_threads: int | None = Field(None, ge=1)
     """CPU threads; all cores when not given."""
+    cluster_mean: ClusterMean = "tasks"
+    """What weighs the same in the mean of a cluster: every task, as in the paper's figure 1, or every dataset, the mean
+    of its parts (ANLI's three rounds) taken first."""
 
     def deciding(self) -> dict[str, object]:
         """The settings that decide what is asked: two evaluations that agree in them have the same predictions."""
-        return self.model_dump(exclude={"pack_tokens", "packs_per_batch", "texts_per_batch", "num_threads"})
+        others = {"pack_tokens", "packs_per_batch", "texts_per_batch", "num_threads", "cluster_mean"}
+        return self.model_dump(exclude=others)

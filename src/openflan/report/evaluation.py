@@ -133,7 +133,8 @@ def _named(name: str, what: str, style: str = "") -> Text:
 
 
 def _average(mean: AverageResult | ComparedAverage) -> Text:
-    return _named(words(mean.name), f"over {mean.num_tasks} tasks", "bold")
+    by = ", datasets first" if mean.cluster_mean == "datasets" else ""
+    return _named(words(mean.name), f"over {mean.num_tasks} tasks{by}", "bold")
 
 
 def _table(title: str, first: str, *numbers: str) -> Table:

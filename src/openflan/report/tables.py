@@ -20,6 +20,11 @@ UNPAIRED = " have a score of one side only, and are left out of the difference"
 CLOSE_NATS = 0.05
 """A lead of fewer nats than these is small enough for bfloat16 or another batch to turn around."""
 
+CLUSTER_MEANS = {
+    None: "",
+    "tasks": " In the mean of a cluster every task weighs the same.",
+    "datasets": " In the mean of a cluster every dataset weighs the same, the mean of its parts taken first.",
+}
 EXPLANATIONS = {
     UNTUNED[0]: "The base model as it was before tuning, asked with the same templates as the tuned one.",
     UNTUNED[1]: "The base model asked with the same templates, the block that lists the options left out: a model that "

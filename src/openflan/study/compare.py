@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from openflan import files
 from openflan.errors import RunError
+from openflan.evaluation.settings import ClusterMean
 from openflan.study.figures import Gap, Mean, Number, TaskFigures, TemplateResult
 from openflan.tasks.card import Strict
 
@@ -80,7 +81,10 @@ class Run(Strict):
 
 
 class StudyResults(Strict):
-    """Everything a report shows. `seconds` maps a stage to how long it took."""
+    """Everything a report shows. `seconds` maps a stage to how long it took.
+
+    `cluster_mean` says what weighs the same in the mean of a cluster; None in results of versions that did not say.
+    """
 
     rows: tuple[ResultRow, ...]
     differences: tuple[Difference, ...]
@@ -88,6 +92,7 @@ class StudyResults(Strict):
     tasks: tuple[TaskRow, ...]
     details: tuple[Detail, ...]
     runs: tuple[Run, ...]
+    cluster_mean: ClusterMean | None = None
 
     @model_validator(mode="after")
     def _one_row_each(self) -> StudyResults:

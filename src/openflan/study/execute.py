@@ -155,8 +155,8 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepared], command: str) -> StudyResults:
-    """Scores and differences from the predictions of all jobs. Tasks of one dataset are averaged first, as in the
-    paper: ANLI's three rounds weigh as much in their cluster as RTE alone."""
+    """Scores and differences from the predictions of all jobs. What weighs the same in a cluster's mean is chosen by
+    `evaluation.cluster_mean`."""
     result_rows: list[ResultRow] = []
     differences: list[Difference] = []
     tasks: list[TaskRow] = []
@@ -165,7 +165,8 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
     for part in prepared:
         arms = _arms(config, out / part.held_out)
         metric = {task.name: task.metrics[0] for task in part.evaluated}
-        weights = task_weights(metric, {task.name: task.dataset for task in part.evaluated})
+        datasets = {task.name: task.dataset for task in part.evaluated}
+        weights = task_weights(metric, datasets) if config.evaluation.cluster_mean == "datasets" else None
         for arm, predictions in arms.items():
             result_rows.append(_row(part.held_out, arm, cluster_score(predictions, metric, config.seed, weights)))
             for score in task_scores(predictions, metric, config.seed).values():
@@ -189,6 +190,7 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
     return StudyResults(
         rows=tuple(result_rows),
         differences=tuple(differences),
+        cluster_mean=config.evaluation.cluster_mean,
         seconds={},
         tasks=tuple(tasks),
         details=tuple(details),

@@ -29,6 +29,7 @@ from openflan.evaluation.scores import (
     task_scores,
     task_weights,
 )
+from openflan.evaluation.settings import ClusterMean
 from openflan.evaluation.significance import compare
 from openflan.study.figures import (
     Gap,
@@ -108,10 +109,11 @@ class TaskResult(TaskFigures):
 
 
 class AverageResult(Mean):
-    """A mean over the datasets of a cluster, or over clusters."""
+    """A mean over the tasks or datasets of a cluster, or over the means of clusters."""
 
     name: str
     num_tasks: int
+    cluster_mean: ClusterMean = "tasks"
 
 
 class ComparedTask(Gap):
@@ -131,6 +133,7 @@ class ComparedAverage(Gap):
 
     name: str
     num_tasks: int
+    cluster_mean: ClusterMean = "tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,22 +271,25 @@ def _task_result(
     )
 
 
-def average(evaluation: Evaluation, normalisation: Normalisation = "sum") -> list[AverageResult]:
+def average(
+    evaluation: Evaluation, normalisation: Normalisation = "sum", cluster_mean: ClusterMean = "tasks"
+) -> list[AverageResult]:
     """Every cluster of which there is more than one task, and all clusters together where there are several.
 
-    Tasks of one dataset are averaged first, then datasets, then clusters, as in the paper.
+    Within a cluster tasks weigh the same, or datasets, as `cluster_mean` says; clusters always weigh the same.
     """
     predictions, found = evaluation.predictions(), []
-    for name, weights in _averages(evaluation.record.tasks):
+    for name, weights in _averages(evaluation.record.tasks, cluster_mean):
         own = [p for p in predictions if p.task in weights]
         score = cluster_score(own, evaluation.metrics, evaluation.record.seed, weights, normalisation)
-        found.append(AverageResult(name=name, **mean_figures(score), num_tasks=len(weights)))
+        counts = {"num_tasks": len(weights), "cluster_mean": cluster_mean}
+        found.append(AverageResult(name=name, **mean_figures(score), **counts))
     return found
 
 
-def _averages(tasks: Mapping[str, EvaluatedTask]) -> Iterator[tuple[str, dict[str, float]]]:
+def _averages(tasks: Mapping[str, EvaluatedTask], cluster_mean: ClusterMean) -> Iterator[tuple[str, dict[str, float]]]:
     """What averages there are of these tasks, each with the weights of its own."""
-    datasets = {name: task.dataset for name, task in tasks.items()}
+    datasets = {name: task.dataset for name, task in tasks.items() if cluster_mean == "datasets"}
     clusters = {name: task.cluster for name, task in tasks.items()}
     for cluster in dict.fromkeys(clusters.values()):
         names = [name for name in tasks if clusters[name] == cluster]
@@ -294,7 +300,7 @@ def _averages(tasks: Mapping[str, EvaluatedTask]) -> Iterator[tuple[str, dict[st
 
 
 def compare_evaluations(
-    a: Evaluation, b: Evaluation, normalisation: Normalisation = "sum"
+    a: Evaluation, b: Evaluation, normalisation: Normalisation = "sum", cluster_mean: ClusterMean = "tasks"
 ) -> tuple[list[ComparedTask], list[ComparedAverage]]:
     """The first minus the second on every task that both have, and on the averages of these; RunError when there is
     none, or rows differ."""
@@ -315,8 +321,9 @@ def compare_evaluations(
         for each in compare(left, right, a.metrics, a.record.seed, normalisation)
     ]
     averages = []
-    for name, weights in _averages(common):
+    for name, weights in _averages(common, cluster_mean):
         mine, theirs = ([p for p in arm if p.task in weights] for arm in (left, right))
         gap = paired_difference(mine, theirs, a.metrics, a.record.seed, weights, normalisation)
-        averages.append(ComparedAverage(name=name, **gap_figures(gap), num_tasks=len(weights)))
+        counts = {"num_tasks": len(weights), "cluster_mean": cluster_mean}
+        averages.append(ComparedAverage(name=name, **gap_figures(gap), **counts))
     return tasks, averages

@@ -141,7 +141,7 @@ class Card(Strict):
     family: Slug
     cluster: Slug
     dataset: Slug | None = None
-    """The dataset that the tasks of this card are parts of, as the paper counts; each is one of its own by default."""
+    """The dataset that the tasks of this card are parts of (the paper counts 62); each is one of its own by default."""
     source: Source | None = None
     members: dict[Slug, Member] = {}
     drop_if: dict[str, tuple[Any, ...]] = {}
