@@ -50,6 +50,29 @@ def test_the_recipe_on_real_rows_loads_and_its_tasks_exist(catalog):
     assert [task.name for task in evaluated_tasks(config, catalog, "natural_language_inference")] == ["cb", "rte"]
 
 
+def test_an_adapter_gets_an_optimizer_that_trains_it(path):
+    """Unless one is given: Adafactor's steps, relative to weights that begin at zero, would leave it as it is."""
+    lora, prompt = "model.adapter={kind: lora}", "model.adapter={kind: prompt_tuning}"
+
+    def of(*changes: str) -> tuple[str, float]:
+        train = load(path, *changes).train
+        return train.optimizer, train.learning_rate
+
+    assert of(lora) == ("adamw", 2e-4)
+    assert of(prompt) == ("adamw", 1e-2)
+    assert of(lora, "train.num_epochs=2") == ("adamw", 2e-4)
+    assert of(lora, "train.learning_rate=1e-3") == ("adamw", 1e-3)
+    assert of(lora, "train.optimizer=muon") == ("muon", 2e-4)
+    assert of(lora, "train.optimizer=adafactor", "train.learning_rate=0.1") == ("adafactor", 0.1)
+    for changes in (["train.optimizer=adafactor"], ["train.optimizer=adafactor", "train.learning_rate=3e-5"]):
+        with pytest.raises(
+            ConfigError, match=r"train: .* adafactor at 3e-05 .*: write `optimizer: adamw` and `learning"
+        ):
+            of(lora, *changes)
+    again = load(path, lora)
+    assert RunConfig.model_validate(again.model_dump(mode="json")) == again
+
+
 def test_defaults_are_the_papers(path):
     config = load(path)
     assert (config.train.optimizer, config.train.learning_rate) == ("adafactor", 3e-5)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from openflan import files
 from openflan.errors import ConfigError, did_you_mean
@@ -56,7 +56,7 @@ class RunConfig(Strict):
     """The model to tune."""
     mixture: MixtureSettings
     """How the training mixture is made."""
-    train: TrainSettings = TrainSettings()
+    train: TrainSettings = Field(TrainSettings(), validate_default=True)
     """How it is optimised."""
     evaluation: EvalSettings = EvalSettings()
     """How the held-out cluster is evaluated."""
@@ -71,6 +71,12 @@ class RunConfig(Strict):
         if len(set(held_out)) < len(held_out):
             raise ValueError("a cluster stands twice")
         return held_out
+
+    @field_validator("train")
+    @classmethod
+    def _that_trains_the_adapter(cls, train: TrainSettings, info: ValidationInfo) -> TrainSettings:
+        model = info.data.get("model")  # absent where it was refused
+        return train.for_adapter(model.adapter.kind) if model and model.adapter else train
 
 
 def load_recipe(path: Path, changes: Sequence[str] = ()) -> RunConfig:

@@ -28,6 +28,16 @@ def test_show_for_a_program(call, recipe):
     assert "train" not in facts
 
 
+def test_show_tells_what_trains_an_adapter(call):
+    facts = json.loads(call("config", "show", "recipes/flan-62.yaml", "--json").out)
+    assert facts["train.optimizer"]["value"] == "adafactor"
+    ended = call(
+        "config", "show", "recipes/real-small.yaml", "--set", "train={}", "--set", "model.adapter={kind: lora}"
+    )
+    assert "  optimizer: adamw  # default\n" in ended.out
+    assert "  learning_rate: 0.0002  # default\n" in ended.out
+
+
 def test_diff_reads_the_directory_of_a_run(call, recipe, tmp_path):
     run = tmp_path / "run"
     run.mkdir()

@@ -7,8 +7,9 @@ import torch
 
 from openflan import files
 from openflan.errors import ConfigError, ModelError
-from openflan.training import faults, loss, settings
-from openflan.training.faults import is_broken
+from openflan.training import loss, settings
+from openflan.training.faults import trains_nothing
+from openflan.training.log import UpdateLog
 from openflan.training.loop import shuffled_updates, train
 from openflan.training.settings import TrainSettings
 from toy_ranks import QUICK, toy_packs
@@ -47,19 +48,33 @@ def test_a_gradient_that_is_not_finite_names_the_rows_of_the_update(tmp_path):
         run(tmp_path, model)
 
 
-def test_a_loss_of_exactly_zero_is_no_loss(tmp_path, monkeypatch):
-    assert [is_broken(0.0, 3), is_broken(0.0, 0), is_broken(1e-9, 3), is_broken(math.inf, 0)] == [
-        True,
-        False,
-        False,
-        True,
-    ]
+def test_a_training_that_trains_nothing_stops_at_its_first_update(tmp_path, monkeypatch):
     model = toy_model("llama")
     monkeypatch.setattr(model, "logits", lambda hidden: hidden.new_zeros(len(hidden), 1) * hidden.sum())
-    monkeypatch.setattr(faults, "NUM_NAMED", 1)
     monkeypatch.setattr(loss, "cross_entropy", lambda logits, labels, reduction: logits[:, 0])
-    with pytest.raises(ModelError, match=r"update 0: found loss 0.0 and gradient norm 0.0 in \d rows: task"):
+    with pytest.raises(ModelError, match=r"^update 0: found loss 0.0 and a gradient of zero; expected something to"):
         run(tmp_path, model)
+    assert trains_nothing(0, 0.0, 0) is False  # an update whose packs predict nothing
+
+
+@pytest.mark.parametrize("optimizer", ["adafactor", "adamw", "muon"])
+def test_a_set_that_is_learned_by_heart_ends_well(tmp_path, optimizer):
+    """After the third update the model is as sure as if it had read the rows a thousand times: loss and gradient 0."""
+    packs = toy_packs(3)[1:]
+    settings = TrainSettings.model_validate({**QUICK, "optimizer": optimizer, "learning_rate": 1e-6})
+    model = toy_model("llama")
+    head = model.model.get_output_embeddings()
+    train(model, lambda _: packs, 20, TrainSettings.model_validate(QUICK), tmp_path / "first", "a", 5)
+
+    def grow_sure(line: UpdateLog) -> None:
+        with torch.no_grad():
+            head.weight.mul_(40 if line.update == 2 else 1)
+
+    train(model, lambda _: packs, 8, settings, tmp_path / "second", "b", 5, grow_sure)
+    lines = list(files.read_jsonl(tmp_path / "second" / files.TRAIN_LOG))
+    assert [line["loss"] > 0 for line in lines[:3]] == [True, True, True]
+    assert [(line["loss"], line["gradient_norm"]) for line in lines[3:]] == [(0.0, 0.0)] * 5
+    assert all(bool(weight.isfinite().all()) for weight in model.model.parameters())
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "wandb", "trackio"])

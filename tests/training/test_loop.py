@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from openflan import files
+from openflan.config import load_recipe
 from openflan.errors import ModelError, RunError
+from openflan.models.adapters import add_adapter
 from openflan.models.lm import HuggingFaceModel
+from openflan.models.load import load_model
 from openflan.tokens.pack import Pack, plain_segment
 from openflan.training.log import UpdateLog
 from openflan.training.loop import shuffled_updates, train
@@ -283,3 +286,23 @@ def test_a_checkpoint_names_its_update_and_run(tmp_path):
     assert num_weights == 21
     assert len(names) == num_weights * 4  # two moments and a step for each
     assert not list((tmp_path / files.CHECKPOINTS).glob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["lora", "prompt_tuning"])
+def test_an_adapter_is_trained_by_its_defaults(kind, tmp_path):
+    """Forty updates on four questions. The paper's Adafactor leaves the loss where it is: 7.47 and 7.47."""
+    config = load_recipe(Path("demo"), ["train={num_threads: 1, packs_per_update: 2}", f"model.adapter.kind={kind}"])
+    model = load_model(config.model)
+    assert config.model.adapter is not None
+    add_adapter(model, config.model.adapter, seed=0)
+    asked = [("Is the sky green?", "no"), ("Is snow white?", "yes"), ("Can fish sing?", "no"), ("Do cats purr?", "yes")]
+    packs = []
+    for key, (question, answer) in enumerate(asked * 20):
+        target = [*model.codec.encode(answer), model.codec.eos_id]
+        ids = [*model.codec.before, *model.codec.encode(f"{question}\n"), *target]
+        packs.append(Pack(64, [plain_segment(key, ids, len(target))]))
+    packs_of, num_updates = shuffled_updates(packs, config.train, SEED)
+    found: list[float] = []
+    train(model, packs_of, num_updates, config.train, tmp_path, "a", SEED, lambda line: found.append(line.loss))
+    assert len(found) == 40
+    assert sum(found[-4:]) < sum(found[:4]) - 4 * 1.5  # by more than 1.5 nats a token

@@ -70,6 +70,9 @@ def test_frozen_weights_are_left_out():
     model.get_input_embeddings().weight.requires_grad_(False)
     (adafactor,) = make_optimizers(model, TrainSettings())
     assert len(adafactor.param_groups[0]["params"]) == 20
+    model.requires_grad_(False).get_input_embeddings().weight.requires_grad_(True)  # as where a prompt is learned
+    (adamw,) = make_optimizers(model, TrainSettings(optimizer="muon"))
+    assert [len(group["params"]) for group in adamw.param_groups] == [1]
 
 
 def test_gradients_are_clipped_together():

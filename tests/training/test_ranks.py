@@ -49,6 +49,9 @@ def test_two_processes_are_one_and_so_are_two_that_shard(run_ranks, tmp_path, op
         assert losses(other) == pytest.approx(losses(one), abs=2e-5)
         assert distance(other, one) < 2e-4
         for ours, theirs in zip(lines(other), lines(one), strict=True):
+            assert ours["gradient_norm"] == pytest.approx(
+                theirs["gradient_norm"], rel=1e-4
+            )  # a sum over ranks, no mean
             assert ours["num_tokens"] == theirs["num_tokens"] == 105
             assert ours["num_supervised"] == theirs["num_supervised"] > 10
             assert (ours["num_padding"], theirs["num_padding"]) == (1, 0)  # what a rank without a pack reads

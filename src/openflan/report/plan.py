@@ -9,6 +9,8 @@ from openflan.report.tables import percent
 from openflan.tasks.adapt import outcome
 
 NUM_SHOWN = 5
+LITTLE = 0.05
+"""A change of weights, as a share of their size, below which a training is told to do little."""
 WIDTH = 36
 KINDS = {"text": "the same text", "field": "an equal field", "ngram": "13 words in a row"}
 DROPPED = {
@@ -103,6 +105,9 @@ def _tokens(tokens: Mapping[str, Any]) -> Iterator[str]:
         f"update; {percent(tokens['padding_packed'])}% packed"
     )
     yield f"  updates: {tokens['num_updates']:,} of {int(counts['num_packs']):,} packs"
+    change = tokens["most_change"]
+    if change is not None and change < LITTLE:
+        yield f"  note: Adafactor changes a weight by at most {change:.1%} of its size in so few updates at this rate"
     each = f" in each of {tokens['num_processes']} processes" if tokens["num_processes"] > 1 else ""
     yield (
         f"  estimate for this machine: {tokens['num_parameters']:,} parameters, "

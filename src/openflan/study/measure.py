@@ -26,7 +26,9 @@ class Measured:
     what was kept, what was dropped for which reason, what was cut. `padding_alone` is the share of positions (0-1) that
     would be padding without packing: prompts in training order, as many to an update as packing puts there on average,
     each in a row of its own that is as long as the longest of its update. `padding_packed` is the same of the packs.
-    `memory_bytes`, of each of `num_processes`, and `seconds` are estimates for this machine (`models/estimate.py`).
+    `most_change` is the share of its own size (0-1) by which Adafactor changes a weight at most, all updates together;
+    None for the other optimizers, whose steps are not relative. `memory_bytes`, of each of `num_processes`, and
+    `seconds` are estimates for this machine (`models/estimate.py`).
     """
 
     counts: dict[str, float]
@@ -34,6 +36,7 @@ class Measured:
     padding_alone: float
     padding_packed: float
     num_updates: int
+    most_change: float | None
     num_processes: int
     num_parameters: int
     memory_bytes: int
@@ -79,6 +82,7 @@ def measure(prepared: Prepared, config: RunConfig) -> Measured:
         padding_alone=padding_alone(in_order, updates_per_epoch),
         padding_packed=1 - packs.real_share,
         num_updates=num_updates,
+        most_change=num_updates * train.learning_rate if train.optimizer == "adafactor" else None,
         num_processes=train.num_processes,
         num_parameters=taken.num_parameters,
         memory_bytes=taken.memory_bytes,

@@ -1,4 +1,4 @@
-"""Which rows are to blame for a loss that is no number."""
+"""Which rows are to blame for a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from openflan.training.ranks import Ranks, nothing
 NUM_NAMED = 3
 
 
-def is_broken(loss: float, num_supervised: float) -> bool:
-    """Not finite, or exactly zero though something is predicted: the sign of labels or logits that are lost."""
-    return not math.isfinite(loss) or (loss == 0.0 and num_supervised > 0)
+def trains_nothing(update: int, norm: float, num_supervised: int) -> bool:
+    """Whether the first gradient of a training is exactly zero though something is predicted: no weight gets any part
+    of it. Later a gradient, or a loss, may become zero because the rows are learned by heart."""
+    return update == 0 and norm == 0.0 and num_supervised > 0
 
 
 def tell_fault(
@@ -30,7 +31,7 @@ def tell_fault(
     ranks: Ranks,
     describe: Callable[[int], str],
 ) -> NoReturn:
-    """ModelError that names the rows of an update whose own loss is broken, or all of them where none is by itself.
+    """ModelError that names the rows whose own loss is not finite, or all rows of the update where none is on its own.
 
     `packs` are this rank's. Each segment is read alone, because in a pack one that is not finite spoils its neighbours.
     All ranks call this and read equally many.
@@ -42,7 +43,7 @@ def tell_fault(
         for place in range(int(most)):
             pack = Pack(len(own[place]), [own[place]]) if place < len(own) else nothing()
             batch = collate([pack]).to(ranks.device)
-            if is_broken(float(wrapped(batch)), len(batch.labels)):
+            if not math.isfinite(float(wrapped(batch))):
                 broken.append(own[place].key)
     keys = ranks.gather(broken) or ranks.gather(segment.key for segment in own)
     named = ", ".join(describe(key) for key in keys[:NUM_NAMED])

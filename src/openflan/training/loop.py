@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 from torch.nn import Module
 
+from openflan.errors import ModelError
 from openflan.models.lm import HuggingFaceModel
 from openflan.streams import seed_of, stream
 from openflan.tokens.batch import collate
 from openflan.tokens.pack import Pack
 from openflan.training.checkpoint import Checkpoints
-from openflan.training.faults import is_broken, tell_fault
+from openflan.training.faults import tell_fault, trains_nothing
 from openflan.training.heap import give_back_large_tensors
 from openflan.training.interrupt import Interrupt, stop
 from openflan.training.log import TrainingLog, UpdateLog
@@ -97,9 +98,12 @@ def train(
             packs = ranks.microbatches(packs_of(update), settings.packs_per_microbatch)
             loss, sizes = _accumulate(wrapped, packs, settings, ranks)
             norm = clip_gradients(weights, settings.max_gradient_norm)
-            if is_broken(loss, sizes.num_supervised) or not math.isfinite(norm):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
                 found = f"loss {loss} and gradient norm {norm}"
                 tell_fault(f"update {update}", found, wrapped, packs, ranks, describe)
+            if trains_nothing(update, norm, sizes.num_supervised):
+                do = "No weight takes part in the loss, or the model knows all of these rows by heart already."
+                ranks.fail(ModelError("update 0", f"loss {loss} and a gradient of zero", "something to train", do))
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)

@@ -41,10 +41,8 @@ def make_optimizers(model: Module, settings: TrainSettings) -> list[Optimizer]:
     if settings.optimizer == "adamw":
         groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
         return [AdamW(groups, lr=rate, betas=BETAS, fused=True)]
-    return [
-        Muon(matrices, lr=rate * MUON_SCALE, weight_decay=decay, momentum=0.95),
-        AdamW(others, lr=rate, betas=BETAS, weight_decay=0.0, fused=True),
-    ]
+    muon = [Muon(matrices, lr=rate * MUON_SCALE, weight_decay=decay, momentum=0.95)] if matrices else []
+    return [*muon, *([AdamW(others, lr=rate, betas=BETAS, weight_decay=0.0, fused=True)] if others else [])]
 
 
 def rate_factor(settings: TrainSettings, update: int, num_updates: int) -> float:

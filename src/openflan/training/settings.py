@@ -15,14 +15,21 @@ Tracker = Literal["tensorboard", "wandb", "trackio"]
 # Fields that say where, how often and for whom, not what is learned: they may change between two parts of one run.
 CHANGE_NO_RESULT = ("num_processes", "checkpoint_updates", "checkpoint_seconds", "keep_checkpoints", "trackers")
 
+ADAPTER_RATES = {"lora": 2e-4, "prompt_tuning": 1e-2}
+"""Learning rates of AdamW that train an adapter of each kind."""
+LEAST_ADAFACTOR_RATE = 1e-2
+"""Below, Adafactor moves an adapter's weights, which begin at zero, by less than 1e-5 an update: by 1/1000 of the rate
+(docs/decisions/009-adafactor.md)."""
+
 
 class TrainSettings(Strict):
     """How a model is tuned on the packs of a plan."""
 
     optimizer: Literal["adafactor", "adamw", "muon"] = "adafactor"
-    """Adafactor is the paper's; Muon (AdamW for embeddings and norms) is for pretraining."""
+    """Adafactor is the paper's; Muon (AdamW for embeddings and norms) is for pretraining. With an adapter adamw is the
+    default: Adafactor's steps are relative to a weight's size, and an adapter begins at zero."""
     learning_rate: float = Field(3e-5, gt=0)
-    """Paper, section 2.4: 3e-5."""
+    """Paper, section 2.4: 3e-5. With an adapter the default is 2e-4 for LoRA and 1e-2 for prompt tuning."""
     schedule: Literal["constant", "linear", "cosine", "trapezoid"] = "constant"
     """After the warm-up: constant, linear to zero, half a cosine to zero, or constant and then linear to zero over the
     last quarter."""
@@ -70,6 +77,22 @@ class TrainSettings(Strict):
         if self.optimizer == "muon" and self.sharding == "full":
             raise ValueError("muon makes whole matrices orthogonal and cannot be used with `sharding: full`")
         return self
+
+    def for_adapter(self, kind: str) -> Self:
+        """The same for an adapter: optimizer and learning rate are those that train it, unless they were given.
+
+        ValueError for an Adafactor that would leave the adapter as it is.
+        """
+        if "optimizer" in self.model_fields_set and self.optimizer == "adafactor":
+            if self.learning_rate < LEAST_ADAFACTOR_RATE:
+                raise ValueError(
+                    f"adafactor at {self.learning_rate:g} does not train an adapter, because its steps are relative to "
+                    f"a weight's size: write `optimizer: adamw` and `learning_rate: {ADAPTER_RATES[kind]:g}`, or leave "
+                    "both out"
+                )
+            return self
+        defaults = {"optimizer": "adamw", "learning_rate": ADAPTER_RATES[kind]}
+        return self.model_copy(update={k: v for k, v in defaults.items() if k not in self.model_fields_set})
 
     def deciding(self) -> dict[str, Any]:
         """The fields that decide a result, for fingerprints."""
