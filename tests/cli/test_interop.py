@@ -108,18 +108,27 @@ def test_import_tells_what_became_of_each_template(call, tmp_path):
     assert ended.out == (
         "how   changed       options listed\n"
         "sets  left out      the tag set\n"
-        f"{card} (1 left out)\nNext:\n  openflan tasks check {card}\n"
+        f"{card} (1 left out)\nfamily: its own: no catalogue task has these rows\n"
+        f"Next:\n  openflan tasks check {card}\n"
     )
     ended = call("tasks", "check", card)
     assert (ended.code, ended.out) == (0, "1 tasks checked, 0 findings\n")
     ended = call(*args, "--name", "other", "--json")
     assert json.loads(ended.out) == {
         "cards": [str(tmp_path / "cards" / "other.yaml")],
+        "family": "its own: no catalogue task has these rows",
         "notes": [
             {"template": "how", "result": "changed", "reason": "options listed"},
             {"template": "sets", "result": "left out", "reason": "the tag set"},
         ],
     }
+
+
+def test_import_names_the_family_that_a_card_joined(call, tmp_path):
+    (tmp_path / "templates.yaml").write_text(TEMPLATES.replace("tide_notes", "winogrande", 1))
+    args = ["--cluster", "sentiment", "--to", tmp_path / "cards", "--name", "mine"]
+    ended = call("import", "promptsource", tmp_path / "templates.yaml", *args)
+    assert "\nfamily: winogrande, held out with winogrande\n" in ended.out
 
 
 def test_an_import_that_makes_no_card_ends_with_1(call, tmp_path):

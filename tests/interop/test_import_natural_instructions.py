@@ -72,6 +72,11 @@ def test_rows_of_a_dataset_of_ours_are_of_its_family(tmp_path, catalog):
     assert load_catalog(found.cards).task("task007_tides").family == "rte"
 
 
+def test_a_dataset_of_ours_is_known_by_its_other_names(tmp_path, catalog):
+    found = run(tmp_path, catalog, Source=["a_crowd", "multinli"])
+    assert load_catalog(found.cards).task("task007_tides").family == "mnli"
+
+
 def test_a_definition_that_reads_as_a_template_is_left_out(tmp_path, catalog):
     found = run(tmp_path, catalog, Definition=["Fill in {{ this }}."])
     assert found.cards == ()

@@ -139,7 +139,7 @@ def test_the_prompts_say_what_the_file_says(imported):
 
 
 def test_rows_of_a_task_of_ours_are_of_its_family(tmp_path, catalog):
-    text = FILE.replace("harbours/tide_notes", "super_glue").replace("subset: short", "subset: rte")
+    text = FILE.replace("harbours/tide_notes", "glue").replace("subset: short", "subset: rte")
     (tmp_path / "templates.yaml").write_text(text)
     found = import_promptsource(tmp_path / "templates.yaml", tmp_path, catalog, cluster="sentiment", name="other_rte")
     assert load_catalog(found.cards).task("other_rte").family == "rte"

@@ -8,13 +8,15 @@ from openflan.tasks.catalog import Catalog, Cluster, Task
 from openflan.tasks.example import Choice, Example
 
 
-def make_task(name: str, cluster: str = "sentiment", family: str = "", derived_from: tuple[str, ...] = ()) -> Task:
+def make_task(
+    name: str, cluster: str = "sentiment", family: str = "", derived_from: tuple[str, ...] = (), **source: str
+) -> Task:
     """A task with three wordings, the second inverted."""
     card = Card.model_validate(
         {
             "family": family or name,
             "cluster": cluster,
-            "source": {},
+            "source": source,
             "fields": {"text": "text"},
             "answer": {"kind": "choice", "options": ["sad", "glad"], "gold": "label"},
             "derived_from": derived_from,

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from openflan.errors import CatalogError, ConfigError
-from openflan.mixture.holdout import Exclusion, lineage, training_tasks
-from openflan.tasks.catalog import Catalog
+from openflan.mixture.holdout import Exclusion, Relatives, training_tasks
+from openflan.tasks.catalog import Catalog, load_catalog
 
 CLUSTERS = ["inference", "reading", "commonsense", "summary", "misc"]
 
@@ -56,6 +56,69 @@ def test_candidates_outside_the_catalogue_are_judged_by_the_same_rules(catalog, 
     assert [t.name for t in kept] == ["mine"]
 
 
+PACKAGED = load_catalog()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "source", "family"),
+    [
+        ("coreference", {"hub": "allenai/winogrande", "config": "winogrande_l"}, "winogrande"),
+        ("coreference", {"hub": "winograd_wsc", "config": "wsc285"}, "winograd_schemas"),
+        ("natural_language_inference", {"hub": "anli"}, "anli"),
+        ("natural_language_inference", {"hub": "nyu-mll/glue", "config": "rte"}, "rte"),
+        ("natural_language_inference", {"hub": "nyu-mll/multi_nli"}, "mnli"),
+        ("natural_language_inference", {"local": "snli"}, "snli"),
+        ("reading_comprehension", {"hub": "super_glue", "config": "boolq"}, "boolq"),
+        ("closed_book_qa", {"hub": "trivia_qa", "config": "rc"}, "trivia_qa"),
+        ("paraphrase", {"hub": "paws", "config": "labeled_swap"}, "paws"),
+    ],
+)
+def test_a_card_of_ones_own_with_held_out_data_leaves_whatever_it_calls_its_family(task, cluster, source, family):
+    mine = task("mine", "struct_to_text", "my_family", **source)
+    kept, excluded = training_tasks(PACKAGED, [cluster], [mine, PACKAGED.task("e2e_nlg")])
+    assert [t.name for t in kept] == ["e2e_nlg"]
+    assert excluded[0].reason.startswith(f"its data are {family}'s, as are those of a held-out task, ")
+
+
+def test_held_out_data_under_another_name_take_the_package_s_task_away(task):
+    mine = task("mine", "miscellaneous", "my_family", hub="winogrande", config="winogrande_s")
+    _, excluded = training_tasks(PACKAGED, ["miscellaneous"], [mine, *PACKAGED.tasks.values()])
+    assert Exclusion("winogrande", "its data are my_family's, as are those of a held-out task, mine") in excluded
+
+
+def test_a_hub_dataset_that_is_a_source_counts_as_one(task):
+    mine = task("mine", "struct_to_text", hub="cornell-movie-review-data/rotten_tomatoes")
+    _, excluded = training_tasks(PACKAGED, ["sentiment"], [mine, PACKAGED.task("e2e_nlg")])
+    assert excluded == [Exclusion("mine", "it shares the source mine with sst2")]
+
+
+def test_other_configurations_of_a_collection_are_other_data(task):
+    mine = task("mine", "miscellaneous", hub="nyu-mll/glue", config="ax")
+    kept, _ = training_tasks(PACKAGED, ["natural_language_inference"], [mine])
+    assert kept == [mine]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("snli", "common_gen"),  # captions of Flickr30k
+        ("multirc", "mnli_matched"),  # the Open American National Corpus
+        ("multirc", "coqa"),  # MCTest
+        ("anli_r3", "hellaswag"),  # wikiHow
+        ("qnli", "squad_v1"),
+        ("stsb", "mrpc"),
+        ("boolq", "natural_questions"),
+        ("record", "cnn_dailymail"),
+        ("sst2", "opinion_abstracts_rotten_tomatoes"),
+    ],
+)
+def test_relatives_exclude_one_another_whichever_of_them_is_held_out(task, one, other):
+    for hidden, trained in ((one, other), (other, one)):
+        held_out = PACKAGED.task(hidden).cluster
+        kept, _ = training_tasks(PACKAGED, [held_out], [PACKAGED.task(trained), task("mine", "translation")])
+        assert [t.name for t in kept] == ["mine"]
+
+
 def test_nothing_held_out_keeps_all(catalog):
     assert len(names(catalog)) == 12
 
@@ -72,7 +135,7 @@ def test_an_unknown_cluster_is_named_with_its_neighbour(catalog):
 
 def test_lineage_ends_on_circles(task):
     a, b = task("a", derived_from=("b",)), task("b", derived_from=("a",))
-    assert lineage(a, [a, b]) == {"a", "b"}
+    assert Relatives([a, b]).lineage(a) == {"a", "b"}
 
 
 @given(held_out=st.lists(st.sampled_from(CLUSTERS), max_size=3))
@@ -83,9 +146,10 @@ def test_no_kept_task_has_a_relative_held_out(catalog, held_out):
     except ConfigError:
         return
     hidden = [task for task in everything if task.cluster in held_out]
+    lineage = Relatives(everything).lineage
     assert len(kept) + len(excluded) == 12
     for task in kept:
         for other in hidden:
             assert task.cluster != other.cluster
             assert task.family != other.family
-            assert not lineage(task, everything) & lineage(other, everything)
+            assert not lineage(task) & lineage(other)

@@ -65,6 +65,7 @@ def _facts(task: Task) -> dict[str, object]:
         "answer": task.card.answer.kind,
         "templates": [template.id for template in task.templates],
         "scored_templates": [template.id for template in task.scored_templates],
+        "aliases": list(task.card.aliases),
         "derived_from": list(task.derived_from),
         "metrics": list(task.metrics),
         "licence": task.card.licence,

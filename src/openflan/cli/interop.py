@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openflan.cli.options import STYLES, Cards, DataRoot, Json, StyleName, check_known, own_cards
-from openflan.tasks.catalog import load_catalog
+from openflan.errors import CatalogError
+from openflan.files import read_yaml
+from openflan.tasks.catalog import Catalog, load_catalog
 
 if TYPE_CHECKING:
     from openflan.interop.new_card import Imported
@@ -127,7 +129,15 @@ def import_card(
     check_known("FORMAT", form, FORMATS)
     found = load_catalog(own_cards(catalog or ()))
     found.cluster(cluster)
-    _tell(_importer(form)(file, to, found, cluster=cluster, name=name), file, as_json)
+    imported = _importer(form)(file, to, found, cluster=cluster, name=name)
+    _tell(imported, _family(imported.cards[0], found) if imported.cards else "", file, as_json)
+
+
+def _family(card: Path, catalog: Catalog) -> str:
+    """Which tasks of the catalogue a new card is held out with, in words."""
+    family = str(read_yaml(card, CatalogError)["family"])
+    members = [task.name for task in catalog.tasks.values() if task.family == family]
+    return f"{family}, held out with {', '.join(members)}" if members else "its own: no catalogue task has these rows"
 
 
 def _importer(form: str) -> Callable[..., Imported]:
@@ -144,13 +154,12 @@ def _importer(form: str) -> Callable[..., Imported]:
     return import_natural_instructions
 
 
-def _tell(imported: Imported, file: Path, as_json: bool) -> None:
-    """What became of every template; exit code 1 when no card could be made."""
+def _tell(imported: Imported, family: str, file: Path, as_json: bool) -> None:
+    """What became of every template, and the cards' family; exit code 1 when no card could be made."""
     notes = [asdict(note) for note in imported.notes]
     if as_json:
-        print(
-            json.dumps({"cards": [str(path) for path in imported.cards], "notes": notes}, indent=1, ensure_ascii=False)
-        )
+        told = {"cards": [str(path) for path in imported.cards], "family": family, "notes": notes}
+        print(json.dumps(told, indent=1, ensure_ascii=False))
     else:
         width = max((len(note.template) for note in imported.notes), default=0)
         for note in imported.notes:
@@ -158,5 +167,6 @@ def _tell(imported: Imported, file: Path, as_json: bool) -> None:
         num_left = sum(note.result == "left out" for note in imported.notes)
         print(f"{', '.join(map(str, imported.cards)) or f'no card from {file}'} ({num_left} left out)")
         if imported.cards:
+            print(f"family: {family}")
             print("Next:\n" + "".join(f"  openflan tasks check {path}\n" for path in imported.cards), end="")
     raise typer.Exit(0 if imported.cards else 1)

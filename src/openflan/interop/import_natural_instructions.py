@@ -13,6 +13,7 @@ from openflan.errors import DataError
 from openflan.interop.new_card import BLOCK, NO_LICENCE, Draft, Imported, Note, slug, write_card
 from openflan.interop.translate import Columns, NotCarried, plain_text, tidy
 from openflan.tasks.catalog import Catalog
+from openflan.tasks.same_data import DataNames
 from openflan.tasks.scaffold import MAX_LABELS
 
 TEMPLATE = "definition"
@@ -109,8 +110,5 @@ def _labels(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _family(catalog: Catalog, sources: Sequence[str]) -> str | None:
     """The family of the catalogue's task that the rows come from, so that both are held out together."""
-    for source in sources:
-        for task in catalog.tasks.values():
-            if source in (task.name, task.family):
-                return task.family
-    return None
+    names = DataNames(catalog.tasks.values())
+    return next((min(found) for source in sources if (found := names.families(source))), None)

@@ -21,6 +21,7 @@ from openflan.interop.translate import Columns, NotCarried
 from openflan.tasks.adapt import adapt
 from openflan.tasks.card import Card
 from openflan.tasks.catalog import Catalog, Task
+from openflan.tasks.same_data import DataNames
 from openflan.tasks.scaffold import flow_yaml
 from openflan.templates.lint import Finding, lint
 
@@ -94,12 +95,8 @@ def with_block(source: str) -> str:
 
 
 def family_of(catalog: Catalog, hub: str, config: str | None, name: str) -> str:
-    """The family of the catalogue's task with the same rows, so that both are held out together; else `name`."""
-    for task in catalog.tasks.values():
-        same = task.source.hub is not None and task.source.hub.split("/")[-1] == hub.split("/")[-1]
-        if same and (task.source.config or "") == (config or ""):
-            return task.family
-    return name
+    """The family of the catalogue's task with the same data, so that both are held out together; else `name`."""
+    return min(DataNames(catalog.tasks.values()).families_on_hub(hub, config), default=name)
 
 
 def write_card(draft: Draft, folder: Path, catalog: Catalog) -> tuple[Path, list[Note]]:

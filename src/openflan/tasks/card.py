@@ -148,6 +148,9 @@ class Card(Strict):
     adapt: DottedName | None = None
     fields: dict[str, str]
     answer: Annotated[ChoiceAnswer | TextAnswer, "by kind"]
+    aliases: tuple[HubName, ...] = ()
+    """Other names of the same data: a hub dataset's without its organisation (`multi_nli`), or a collection's with a
+    configuration (`glue/rte`). What has one of them is held out with this card's family."""
     derived_from: tuple[Slug, ...] = ()
     metrics: tuple[str, ...]
     group_by: tuple[str, ...] = ()

@@ -1,0 +1,75 @@
+"""Which tasks have the same data, whatever their cards call it.
+
+A dataset goes by several names: the hub moved it below an organisation (`anli`, `facebook/anli`), offers it in several
+sizes (`winogrande_s`, `winogrande_xl`), or has it once more inside a collection (`glue` with configuration `rte`). What
+is held out under one of them must not be trained on under another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+
+from openflan.tasks.catalog import USER, Task
+
+_DEFAULT_CONFIGS = ("", "default", "plaintext")
+
+
+def plain(name: str) -> str:
+    """A name without case and separators; `/` stays.
+
+    >>> plain("Multi-NLI"), plain("glue/mnli_matched")
+    ('multinli', 'glue/mnlimatched')
+    """
+    return re.sub(r"[^\w/]|_", "", name).casefold()
+
+
+def hub_name(hub: str, config: str | None) -> str:
+    """A hub dataset without its organisation, and its configuration unless that is the default one.
+
+    >>> hub_name("nyu-mll/glue", "rte"), hub_name("facebook/anli", "plain_text")
+    ('glue/rte', 'anli')
+    """
+    name = hub.rsplit("/", 1)[-1]
+    return name if plain(config or "") in _DEFAULT_CONFIGS else f"{name}/{config}"
+
+
+class DataNames:
+    """The names that the data of some tasks go by, and the families they belong to.
+
+    A task is known by its own name, its family, its card's `aliases` and its hub dataset. A hub dataset of the
+    package's cards is known by its name alone, whatever the configuration, unless cards of several families have it: of
+    such a collection (`glue`) each configuration is a dataset of its own. So is, for want of knowledge, each
+    configuration of a hub dataset that only a user's cards name.
+    """
+
+    def __init__(self, tasks: Iterable[Task]) -> None:
+        self._families: defaultdict[str, set[str]] = defaultdict(set)
+        tasks = list(tasks)
+        packaged: defaultdict[str, set[str]] = defaultdict(set)
+        for task in tasks:
+            if task.source.hub and task.collection != USER:
+                packaged[hub_name(task.source.hub, None)].add(task.family)
+        for task in tasks:
+            names = {task.name, task.family, *task.card.aliases}
+            if task.source.hub:
+                whole = hub_name(task.source.hub, None)
+                names.add(whole if len(packaged[whole]) == 1 else hub_name(task.source.hub, task.source.config))
+            for name in names:
+                self._families[plain(name)].add(task.family)
+
+    def families(self, name: str) -> set[str]:
+        """The families whose data have this name: `squad`, `multi_nli`, `glue/rte`; none for a name nobody has."""
+        return set(self._families.get(plain(name), ()))
+
+    def families_on_hub(self, hub: str, config: str | None) -> set[str]:
+        """The families whose data a hub dataset holds."""
+        return self.families(hub_name(hub, config)) | self.families(hub_name(hub, None))
+
+    def families_of(self, task: Task) -> set[str]:
+        """The task's family, and those that have its data under another name."""
+        found = {task.family, *self.families(task.source.local or task.name)}
+        for alias in task.card.aliases:
+            found |= self.families(alias)
+        return found | (self.families_on_hub(task.source.hub, task.source.config) if task.source.hub else set())
