@@ -78,10 +78,12 @@ def torchrun() -> Callable[..., Ended]:
 
 @pytest.fixture(scope="session")
 def openflan_command() -> Callable[..., Ended]:
-    """Run the command in a process of its own, both streams piped."""
+    """Run the command in a process of its own, all streams piped; `stdin` is what it may read."""
 
-    def run(*args: object) -> Ended:
-        done = subprocess.run(_command(*args), capture_output=True, text=True, timeout=SECONDS, env=_environment())
+    def run(*args: object, stdin: str = "") -> Ended:
+        done = subprocess.run(
+            _command(*args), input=stdin, capture_output=True, text=True, timeout=SECONDS, env=_environment()
+        )
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run

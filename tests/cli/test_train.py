@@ -10,6 +10,9 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from openflan.models.tokenizer import train_tokenizer
+from toys import TEXTS, toy_weights
+
 pytestmark = pytest.mark.slow
 STOPPED = "openflan: stopped; the same command continues where it was.\n"
 FOLDERS = [Path(name) / "tuned" / "model" for name in ("sentiment", "translation")]
@@ -113,3 +116,19 @@ def rank_1_of(session: int) -> int:
         if fields and int(fields[3]) == session and b"forkserver" in (folder / "cmdline").read_bytes():
             found.append(int(folder.name))
     return max(found)
+
+
+@pytest.mark.parametrize("adapter", ["null", "{kind: lora, rank: 2}"])
+def test_a_chat_model_is_trained_and_asked_through_its_template(adapter, recipe, openflan_command, tmp_path):
+    tokenizer = train_tokenizer(TEXTS * 3, 319)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>\n{% endfor %}"
+    toy_weights("llama").save_pretrained(tmp_path / "chat")
+    tokenizer.save_pretrained(tmp_path / "chat")
+    changes = [f"model.path={tmp_path / 'chat'}", "model.chat_template=true", f"model.adapter={adapter}"]
+    changes += ["held_out=[sentiment]", "data.tasks=[world_rte,world_piqa,world_trec]"]
+    changes += ["model.max_input_tokens=90", "model.max_target_tokens=20"]
+    given = [part for change in changes for part in ("--set", change)]
+    ended = openflan_command("train", recipe, "--out", tmp_path / "run", *given)
+    assert (ended.code, ended.err) == (0, ""), ended.err
+    tuned = tmp_path / "run" / FOLDERS[0]
+    assert json.loads((tuned / "prompt_format.json").read_text()) == {"separator": "\n", "chat_template": True}

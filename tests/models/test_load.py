@@ -230,7 +230,7 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
         "an encoder-decoder model \\(t5\\)",
     ),
     "a model that predicts no next id": (lambda f: ViTConfig().save_pretrained(f), "a model of type vit"),
-    "no tokenizer": (remove_tokenizer, "a causal language model that transformers can load"),
+    "no tokenizer": (remove_tokenizer, "a tokenizer that transformers can load"),
     "a tokenizer that is not one": (
         lambda f: (f / "tokenizer.json").write_text('{"a": 1}'),
         "that transformers can load",

@@ -92,7 +92,10 @@ def estimate(
     num_packs = tokens_per_microbatch // pack_tokens
     with torch.device("meta"):
         shape = AutoModelForCausalLM.from_config(
-            config, attn_implementation=model.attention, dtype=getattr(torch, model.dtype)
+            config,
+            attn_implementation=model.attention,
+            dtype=getattr(torch, model.dtype),
+            trust_remote_code=False,
         )
         num_parameters = _num(shape.parameters())
         if model.adapter is not None:

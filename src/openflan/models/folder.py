@@ -74,6 +74,15 @@ def prompt_format(folder: Path) -> dict[str, Any]:
     return {name: found[name] for name in ("separator", "chat_template") if name in found}
 
 
+def unloadable(folder: Path, exc: BaseException, expected: str) -> ModelError:
+    """The error for a folder that transformers or tokenizers could not read, whatever they raised."""
+    if "trust_remote_code" in str(exc):
+        found = "a folder whose model or tokenizer is code of its own (`auto_map`), which is never run"
+        do = "Use a model whose architecture transformers has itself, or save it in such a form."
+        return ModelError(folder, found, expected, do)
+    return ModelError(folder, " ".join(str(exc).split())[:300] or type(exc).__name__, expected)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))

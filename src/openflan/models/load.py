@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedConfig,
@@ -22,12 +22,22 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from openflan import files
 from openflan.errors import ModelError, RunError
-from openflan.models.folder import base_folder, is_adapter, model_folder
+from openflan.models.folder import (
+    PROMPT_FORMAT,
+    base_folder,
+    is_adapter,
+    model_folder,
+    prompt_format,
+    unloadable,
+)
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.settings import ModelSettings, ModelShape
-from openflan.models.tokenizer import codec_of
+from openflan.models.tokenizer import codec_of, load_tokenizer
 from openflan.streams import seed_of
+
+LOADABLE = "a causal language model that transformers can load"
 
 
 def quiet() -> None:
@@ -39,9 +49,12 @@ def load_config(folder: Path) -> PreTrainedConfig:
     """The shape of the model in a folder, without its weights. ModelError when it is no causal language model."""
     quiet()
     try:
-        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
+        config: PreTrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except Exception as exc:  # a damaged file raises whatever the library that reads it likes
-        raise _unloadable(folder, exc) from exc
+        raise unloadable(folder, exc, LOADABLE) from exc
+    if "/" in str(config._attn_implementation or ""):
+        found = f"a config that asks for attention from the hub ({config._attn_implementation}), which is never run"
+        raise ModelError(folder, found, "sdpa, eager or nothing", "Take attn_implementation out of config.json.")
     if getattr(config, "is_encoder_decoder", False):
         raise ModelError(folder, f"an encoder-decoder model ({config.model_type})", "a causal language model")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
@@ -66,11 +79,9 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
     load_config(base)
     model = _load_weights(base, getattr(torch, settings.dtype), settings.attention)
     tokenizer_folder = folder if (folder / "tokenizer_config.json").is_file() else base
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder, local_files_only=True)
-    except Exception as exc:
-        raise _unloadable(tokenizer_folder, exc) from exc
-    loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template, needs_packs)
+    loaded = wrap(
+        model, load_tokenizer(str(tokenizer_folder)), folder, settings.separator, settings.chat_template, needs_packs
+    )
     if is_adapter(folder):
         from openflan.models.adapters import load_adapter
 
@@ -84,20 +95,22 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
 def _load_weights(folder: Path, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
     try:
         found: Any = AutoModelForCausalLM.from_pretrained(
-            folder, local_files_only=True, dtype=dtype, attn_implementation=attention, output_loading_info=True
+            folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
         )
     except Exception as exc:
-        raise _unloadable(folder, exc) from exc
+        raise unloadable(folder, exc, LOADABLE) from exc
     model: PreTrainedModel = found[0]
     missing = sorted(found[1]["missing_keys"])
     if missing:  # transformers fills them with random numbers
         text = f"no weights for {', '.join(missing[:3])}"
         raise ModelError(folder, text, "all weights of a causal language model", "Save the model again.")
     return model
-
-
-def _unloadable(folder: Path, exc: Exception) -> ModelError:
-    return ModelError(folder, " ".join(str(exc).split())[:300], "a causal language model that transformers can load")
 
 
 def load_weights(model: HuggingFaceModel, folder: Path) -> None:
@@ -157,12 +170,18 @@ def make_model(shape: ModelShape, seed: int, eos_id: int, pad_id: int) -> LlamaF
     return model
 
 
-def save_model(model: HuggingFaceModel, folder: Path, dtype: torch.dtype | None = None) -> None:
+def save_model(
+    model: HuggingFaceModel,
+    folder: Path,
+    dtype: torch.dtype | None = None,
+    asked_with: Mapping[str, object] | None = None,
+) -> None:
     """Write an ordinary Hugging Face folder with tokenizer and generation config, or, of a model with an adapter, the
     adapter in peft's format; then load it again and compare.
 
-    `dtype` is that of the weights on the disk, the model's own when not given. ModelError when what was loaded differs
-    in any weight or, in the same dtype, in any logit; RunError when the disk refuses.
+    `dtype` is that of the weights on the disk, the model's own when not given. `asked_with` are the settings that make
+    its prompts, for `folder.prompt_format` to find. ModelError when what was loaded differs in any weight, in the ids
+    of a prompt or, in the same dtype, in any logit; RunError when the disk refuses.
     """
     quiet()
     try:
@@ -173,6 +192,8 @@ def save_model(model: HuggingFaceModel, folder: Path, dtype: torch.dtype | None 
         else:
             _save_weights(model.model, model.state(dtype), folder, dtype or model.model.dtype)
         model.tokenizer.save_pretrained(folder)
+        if asked_with is not None:
+            files.write_json(folder / PROMPT_FORMAT, dict(asked_with))
     except (OSError, SafetensorError) as exc:
         raise RunError(folder, str(exc), "room for the weights", "Free some space and repeat the command.") from exc
     _compare(model, folder, dtype or model.model.dtype)
@@ -185,9 +206,15 @@ def _save_weights(model: PreTrainedModel, weights: dict[str, Tensor], folder: Pa
     model.config.dtype = before
 
 
+def _ids_of_probe(model: HuggingFaceModel) -> tuple[object, ...]:
+    codec = model.codec
+    return codec.before, codec.encode("Zoë's bill of 1984:\n$12.50!"), codec.between, codec.end
+
+
 def _compare(model: HuggingFaceModel, folder: Path, dtype: torch.dtype) -> None:
     attention = model.model.config._attn_implementation
     settings = ModelSettings(
+        **prompt_format(folder),
         path=str(folder),
         dtype="bfloat16" if dtype is torch.bfloat16 else "float32",
         attention=attention if attention in ("sdpa", "eager") else None,
@@ -198,5 +225,7 @@ def _compare(model: HuggingFaceModel, folder: Path, dtype: torch.dtype) -> None:
     differing = [name for name in weights if name not in read or not torch.equal(read[name], weights[name])]
     if differing:
         raise ModelError(folder, f"weights that changed on the disk ({', '.join(differing[:3])})", "what was trained")
+    if _ids_of_probe(again) != _ids_of_probe(model):
+        raise ModelError(folder, "a tokenizer that makes other ids than before it was saved", "what was trained")
     if dtype is model.model.dtype and not torch.equal(model.probe(), again.probe()):
         raise ModelError(folder, "other logits than before it was saved", "what was trained")

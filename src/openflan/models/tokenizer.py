@@ -10,7 +10,7 @@ from tokenizers import models as bpe
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from openflan.errors import ModelError
-from openflan.models.folder import EMBEDDED
+from openflan.models.folder import EMBEDDED, unloadable
 from openflan.streams import fingerprint
 from openflan.tokens.codec import Codec
 
@@ -60,10 +60,11 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     if not folder.is_dir():
         raise ModelError(folder, "no such folder", "one with a tokenizer", "Check the path (`base` is built in).")
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
     except Exception as exc:  # a damaged file raises whatever the library that reads it likes
-        found = " ".join(str(exc).split())[:300]
-        raise ModelError(folder, found, "a tokenizer that transformers can load") from exc
+        raise unloadable(folder, exc, "a tokenizer that transformers can load") from exc
     if len(tokenizer) < 2:  # transformers makes an empty one where it finds no vocabulary
         raise ModelError(folder, "a tokenizer without a vocabulary", "a folder with tokenizer.json")
     return tokenizer

@@ -15,7 +15,6 @@ from openflan.errors import ConfigError
 from openflan.evaluation.requests import Request, check_shots, draw_pool, requests_for
 from openflan.evaluation.run import evaluate
 from openflan.models.adapters import add_adapter
-from openflan.models.folder import PROMPT_FORMAT
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model, load_weights, save_model
 from openflan.models.settings import ModelSettings
@@ -132,8 +131,6 @@ def _tune(
     identity = fingerprint([prompts, job.kind, config.train.deciding(), config.model, config.seed])
     train(model, packs_of, num_updates, config.train, job.folder, identity, config.seed, on_update, describe)
     if rank() == 0:
-        save_model(model, saved)
-        prompt_format = config.model.model_dump(include={"separator", "chat_template"})
-        files.write_json(saved / PROMPT_FORMAT, prompt_format)
+        save_model(model, saved, asked_with=config.model.model_dump(include={"separator", "chat_template"}))
         files.write_text(saved / files.DONE, "")
         shutil.rmtree(job.folder / files.CHECKPOINTS, ignore_errors=True)
