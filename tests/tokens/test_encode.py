@@ -1,8 +1,13 @@
 from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 from openflan.errors import ModelError
+from openflan.models.folder import EMBEDDED
+from openflan.models.tokenizer import codec_of, load_tokenizer
+from openflan.tasks.adapt import iter_examples
+from openflan.tasks.catalog import load_catalog
 from openflan.tasks.example import Choice, Example, Text
 from openflan.tokens.codec import Codec
 from openflan.tokens.encode import Asked, Fitted, Lengths, fit, fit_many, training_ids
@@ -108,8 +113,8 @@ def test_options_are_never_cut():
     assert fitted.prompt.options == options
     for option in options:
         assert fitted.prompt.input.count(option) == 2  # in the instruction, with the mark after it, and in the block
-    assert fitted.prompt.input.startswith("w0 w1 ... w18 w19 Which: a0 a1 ")
-    assert fitted.cut_words == 16
+    assert fitted.prompt.input.startswith("w0 ... w18 w19 Which: a0 a1 ")
+    assert fitted.cut_words == 17
     assert fit(example, task, task.templates[0], WORDS, Lengths(110, 40)) == "too_long_prompt"
 
 
@@ -140,11 +145,104 @@ def test_the_words_around_the_answer_count_as_target():
     assert fit(example, task, task.templates[0], WORDS, Lengths(64, 4)) == "too_long_target"
 
 
-def test_without_fields_of_text_nothing_can_be_cut():
-    task = toy_task(templates=[{"id": "list", "input": "{% for t in text %}{{ t }} {% endfor %}"}])
+def test_a_list_loses_items_from_its_middle():
+    templates = [{"id": "list", "input": "{% for t in text %}{{ t }} {% endfor %}"}]
     example = Example("mood/test/0", "mood", {"text": tuple(words(40).split())}, Choice(("a", "b"), 0))
-    assert fit(example, task, task.templates[0], WORDS, Lengths(20, 2)) == "too_long_prompt"
+    task = toy_task(templates=templates)
+    fitted = fit(example, task, task.templates[0], WORDS, Lengths(20, 2))
+    assert fitted.prompt.input == "w0 w1 w2 w3 w4 w5 ... w34 w35 w36 w37 w38 w39"
+    assert fitted.cut_words == 28
     assert fit(example, task, task.templates[0], WORDS, Lengths(41, 2)).cut_words == 0
+    task = toy_task(templates=templates, cut=[])
+    assert fit(example, task, task.templates[0], WORDS, Lengths(20, 2)) == "too_long_prompt"
+
+
+def test_the_card_says_what_is_cut_and_in_which_order():
+    fields = {"story": "story", "asked": "asked", "title": "title"}
+    templates = [{"id": "three", "input": "{{ title }} | {{ story }} | {{ asked }}"}]
+    values = {"story": words(50, "s"), "asked": words(60, "q"), "title": words(40, "t")}
+    example = Example("mood/test/0", "mood", values, Choice(("a", "b"), 1))
+
+    def parts(limit, cut):
+        task = toy_task(fields=fields, templates=templates, cut=cut)
+        fitted = fit(example, task, task.templates[0], WORDS, Lengths(limit, 2))
+        return fitted if isinstance(fitted, str) else fitted.prompt.input.split(" | ")
+
+    assert parts(130, ["story", "asked"])[::2] == [values["title"], values["asked"]]
+    title, story, asked = parts(80, ["story", "asked"])
+    assert (title, story) == (values["title"], "s0 ... s49") and " ... " in asked
+    assert parts(80, ["story"]) == "too_long_prompt"
+    title, story, asked = parts(100, None)
+    assert [len(part.split()) for part in (title, story, asked)] == [32, 31, 31]  # the longest first, then all alike
+
+
+def test_a_field_that_the_wording_does_not_show_is_no_help():
+    fields = {"text": "text", "hidden": "hidden"}
+    task = toy_task(fields=fields, templates=[{"id": "one", "input": "{{ text }}"}])
+    values = {"text": words(40), "hidden": words(400, "h")}
+    example = Example("mood/test/0", "mood", values, Choice(("a", "b"), 1))
+    assert fit(example, task, task.templates[0], WORDS, Lengths(30, 2)).cut_words == 18
+
+
+CHARACTERS = replace(
+    WORDS, encode=lambda text: list(map(ord, text)), encode_many=lambda texts: [list(map(ord, text)) for text in texts]
+)
+
+
+@pytest.mark.parametrize(
+    "text", ["山" * 900, "\n".join(f"key{i}=value{i}" for i in range(200)), "https://x.org/" + "a1" * 900]
+)
+def test_text_without_spaces_is_cut(text):
+    task = toy_task(templates=[{"id": "one", "input": "{{ text }}"}])
+    example = Example("mood/test/0", "mood", {"text": text}, Choice(("a", "b"), 1))
+    fitted = fit(example, task, task.templates[0], CHARACTERS, Lengths(600, 2))
+    first, last = fitted.prompt.input.split("...")
+    assert text.startswith(first) and text.endswith(last)
+    assert 300 < len(fitted.input_ids) <= 600 and fitted.cut_words > 0
+    if "key" in text:
+        assert {len(line.split("=")) for line in (first + last.lstrip("\n")).splitlines()} == {2}  # whole lines
+
+
+def test_a_list_of_long_texts_loses_the_middles_of_the_longest():
+    task = toy_task(templates=[{"id": "all", "input": '{{ text | join(" | ") }}'}])
+    items = (words(30, "a"), words(80, "b"), words(10, "c"))
+    example = Example("mood/test/0", "mood", {"text": items}, Choice(("a", "b"), 1))
+    fitted = fit(example, task, task.templates[0], WORDS, Lengths(110, 2))
+    a, b, c = fitted.prompt.input.split(" | ")
+    assert (a, c) == (items[0], items[2]) and b.startswith("b0 ") and b.endswith(" b79")
+
+
+def test_a_list_that_a_template_takes_items_of_by_number_keeps_their_places():
+    task = toy_task(templates=[{"id": "fourth", "input": "{{ text[3] }} of {{ text | join }}"}])
+    example = Example("mood/test/0", "mood", {"text": tuple(words(9, name) for name in "abcde")}, Choice(("x", "y"), 1))
+    fitted = fit(example, task, task.templates[0], WORDS, Lengths(40, 2))
+    assert fitted.prompt.input.startswith("d0 ") and " of a0 " in fitted.prompt.input
+
+
+@pytest.mark.parametrize("limit", [256, 384, 512])
+def test_coqa_keeps_all_its_questions(data_root, limit):
+    task = load_catalog().task("coqa")
+    rows = list(islice(iter_examples(task, "test", data_root), 60))
+    codec = codec_of(load_tokenizer("base"), EMBEDDED)
+    asked = [Asked(row, template) for template in task.scored_templates[:2] for row in rows]
+    fitted = list(zip(asked, fit_many(asked, task, codec, Lengths(limit, 512)), strict=True))
+    found = [(one.example.fields, each.prompt.input) for one, each in fitted if isinstance(each, Fitted)]
+    assert len(found) > 40 and sum(fields["story"] not in text for fields, text in found) > 40
+    assert [fields["questions"] in text for fields, text in found] == [True] * len(found)
+
+
+def test_multi_news_is_cut_to_the_papers_length():
+    """Rows as long as real ones: two to four articles, of several hundred words each."""
+    task = load_catalog().task("multi_news")
+    codec = codec_of(load_tokenizer("base"), EMBEDDED)
+    for num_articles in (2, 3, 4):
+        articles = tuple(
+            " ".join(f"In{i} the town hall they said so." for i in range(100)) for _ in range(num_articles)
+        )
+        example = Example("multi_news/test/0", "multi_news", {"articles": articles}, Text(("They said so.",)))
+        for template in task.scored_templates:
+            fitted = fit(example, task, template, codec, Lengths())
+            assert 900 < len(fitted.input_ids) <= 1024
 
 
 def test_styles_and_hidden_options_reach_the_renderer():

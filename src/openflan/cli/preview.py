@@ -108,7 +108,7 @@ def _show(model: str | None, boundary: dict[str, Any], style: Style, options: bo
         tokens = tuple(Token(id, piece, i >= first) for i, (id, piece) in enumerate(pieces))
         notes = list(_fewer(fitted.num_exemplars, num_shots))
         if fitted.cut_words:
-            notes.append(f"too long: {fitted.cut_words} words of its longest field are left out")
+            notes.append(f"too long: {fitted.cut_words} words from the middle of a field are left out")
         return Preview(fitted.prompt, wording.inverted, tokens, tuple(notes))
 
     return with_ids

@@ -31,7 +31,7 @@ TEXT_METRICS = ("exact_text", "exact_match", "f1", "rouge1", "rouge2", "rougeL",
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One template in the harness's form. `num_cut` prompts lost words of their longest field, `num_left_out` could not
+    """One template in the harness's form. `num_cut` prompts lost words of a field, `num_left_out` could not
     be fitted; `metrics_left_out` are metrics of the card that the harness will not report."""
 
     name: str

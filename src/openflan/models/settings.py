@@ -45,7 +45,7 @@ class ModelSettings(Strict):
     """Put prompt and target into the tokenizer's chat template, as the user's text and the assistant's; no separator
     then."""
     max_input_tokens: int = 1024
-    """Longer prompts lose the middle of their longest field (paper, section 2.4: 1024)."""
+    """Longer prompts lose the middle of a field, see `cut` in cards (paper, section 2.4: 1024)."""
     max_target_tokens: int = 256
     """Rows with longer targets are dropped and counted: targets are never cut (paper, section 2.4: 256)."""
     dtype: Literal["float32", "bfloat16"] = "float32"

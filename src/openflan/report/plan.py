@@ -18,7 +18,7 @@ DROPPED = {
     "num_dropped_too_long_target": "targets longer than model.max_target_tokens",
     "num_dropped_longer_than_pack": "longer than train.pack_tokens",
 }
-CUT = {"num_with_cut_field": "prompts whose longest field was cut", "num_exemplars_dropped": "exemplars left out"}
+CUT = {"num_with_cut_field": "prompts that lost the middle of a field", "num_exemplars_dropped": "exemplars left out"}
 
 
 def plan_text(plan: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:

@@ -153,6 +153,9 @@ class Card(Strict):
     configuration (`glue/rte`). What has one of them is held out with this card's family."""
     derived_from: tuple[Slug, ...] = ()
     metrics: tuple[str, ...]
+    cut: tuple[str, ...] | None = None
+    """Fields that may lose their middle when a prompt is too long; the first loses all it can before the second loses
+    anything. The other fields stay whole. Default: the longest fields lose first."""
     group_by: tuple[str, ...] = ()
     """Fields that rows share when they are parts of one question: they are drawn together wherever rows are drawn."""
     licence: str
@@ -171,9 +174,10 @@ class Card(Strict):
         taken = sorted(RESERVED & {*self.fields, *(name for m in self.members.values() for name in m.constants)})
         if taken:
             raise ValueError(f"fields may not be called {', '.join(taken)}: templates know these by another meaning")
-        unknown = sorted({*self.group_by} - {*self.fields})
-        if unknown:
-            raise ValueError(f"`group_by` names {', '.join(unknown)}, which `fields` does not")
+        for key, names in (("group_by", self.group_by), ("cut", self.cut or ())):
+            unknown = sorted({*names} - {*self.fields})
+            if unknown:
+                raise ValueError(f"`{key}` names {', '.join(unknown)}, which `fields` does not")
         ids = [template.id for template in self.templates]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from openflan.tasks.card import Template
 from openflan.tasks.catalog import Task
-from openflan.tasks.example import Example
+from openflan.tasks.example import Example, Field
 from openflan.templates.exemplars import render_few_shot
+from openflan.templates.pattern import compile_pattern
 from openflan.templates.render import Prompt, Style, render
 from openflan.tokens.codec import Codec
+from openflan.tokens.cut import num_pieces, without_middles
 
-MAX_ATTEMPTS = 8  # at cutting a field until its prompt fits
+MAX_ATTEMPTS = 8  # at cutting fields until their prompt fits
+_INDEXED = re.compile(r"(\w+)\s*\[")  # a list that a template takes items of by number
 
 Misfit = Literal["too_long_prompt", "too_long_target"]
 
@@ -30,7 +34,7 @@ class Lengths:
 class Fitted:
     """A prompt whose ids fit the limits.
 
-    `cut_words` words were taken from the middle of its longest field; `num_exemplars` solved examples stayed before it.
+    `cut_words` words were taken from the middle of its fields; `num_exemplars` solved examples stayed before it.
     `target_ids` are those of the bare target.
     """
 
@@ -74,9 +78,10 @@ def fit_many(
 ) -> list[Fitted | Misfit]:
     """Render and encode prompts of one task, all at once because tokenizers are fast that way.
 
-    Too long a prompt first loses whole exemplars, the last ones first, then the middle of its longest field; never
-    instruction, options or target. Where even that does not make it fit, or a target is longer than its limit (targets
-    are never cut), the reason stands in place of the prompt, and the caller counts the row as dropped.
+    Too long a prompt first loses whole exemplars, the last ones first, then the middle of the fields that the card says
+    may be cut, or of its longest fields; never instruction, options or target. Where even that does not make it fit, or
+    a target is longer than its limit (targets are never cut), the reason stands in place of the prompt, and the caller
+    counts the row as dropped.
     """
     found: dict[int, Fitted | Misfit] = {}
     waiting = [_Attempt(i, each, each.example, tuple(each.exemplars)) for i, each in enumerate(asked)]
@@ -90,7 +95,9 @@ def fit_many(
             ids = ids_of[prompt.input]
             if len(ids) <= room:
                 fitting.append((attempt, prompt, ids))
-            elif (shorter := attempt.shorter(prompt, len(ids) - room, lengths.max_input_tokens)) is not None:
+            elif (
+                shorter := attempt.shorter(task, style, prompt, len(ids) - room, lengths.max_input_tokens)
+            ) is not None:
                 longer.append(shorter)
             else:
                 found[attempt.place] = "too_long_prompt"
@@ -121,6 +128,7 @@ class _Attempt:
     asked: Asked
     example: Example
     exemplars: tuple[Example, ...]
+    cut_words: int = 0
     num_cuts: int = 0
 
     def render(self, task: Task, style: Style, show_options: bool, separator: str) -> Prompt:
@@ -136,19 +144,34 @@ class _Attempt:
             separator=separator,
         )
 
-    def shorter(self, prompt: Prompt, num_excess: int, limit: int) -> _Attempt | None:
+    def shorter(self, task: Task, style: Style, prompt: Prompt, num_excess: int, limit: int) -> _Attempt | None:
         """What to try after a prompt with `num_excess` ids more than the limit; None when nothing is left to try."""
         if self.exemplars:
             return replace(self, exemplars=self.exemplars[:-1])
-        excess = num_excess / (num_excess + limit)
-        example = _without_middle(self.example, excess, kept=(*prompt.options, prompt.target))
-        if example is None or self.num_cuts + 1 == MAX_ATTEMPTS:
+        before = self.asked.example
+        names = _cuttable(before, task, self.asked.template, style, prompt)
+        left = sum(num_pieces(before.fields[name]) for name in names) - self.cut_words
+        wanted = self.cut_words + int(left * num_excess / (num_excess + limit)) + 8
+        whole = frozenset(_INDEXED.findall(self.asked.template.input))
+        fields, gone = without_middles(before.fields, names, wanted, task.card.cut is not None, whole)
+        if gone == self.cut_words or self.num_cuts + 1 == MAX_ATTEMPTS:
             return None
-        return replace(self, example=example, num_cuts=self.num_cuts + 1)
+        return replace(self, example=replace(before, fields=fields), cut_words=gone, num_cuts=self.num_cuts + 1)
 
-    @property
-    def cut_words(self) -> int:
-        return _num_words_cut(self.asked.example, self.example) if self.num_cuts else 0
+
+def _cuttable(example: Example, task: Task, template: Template, style: Style, prompt: Prompt) -> list[str]:
+    """The fields of a prompt that may be cut, in the card's order: none that is part of an option or of the target."""
+    shown = set(task.card.fields)
+    if style == "instruction":
+        where = f"{task.path}, template {template.id}"
+        shown = {*compile_pattern(template.input, where).names} - {*compile_pattern(template.target, where).names}
+    kept = (*prompt.options, prompt.target)
+
+    def is_kept(value: Field) -> bool:
+        return all(any(item in text for text in kept) for item in ([value] if isinstance(value, str) else value))
+
+    allowed = example.fields if task.card.cut is None else task.card.cut
+    return [name for name in allowed if name in shown and not is_kept(example.fields[name])]
 
 
 def _encode_each(codec: Codec, texts: Sequence[str]) -> dict[str, list[int]]:
@@ -163,32 +186,3 @@ def _targets(prompt: Prompt, room: int) -> list[str]:
     Short options need not be encoded to know that they fit: an ASCII character never makes two tokens.
     """
     return [prompt.target, *(text for text in prompt.options if not text.isascii() or 2 * len(text) > room)]
-
-
-def _without_middle(example: Example, excess: float, kept: Sequence[str]) -> Example | None:
-    """The example less words from the middle of its longest text field, a little more than `excess` of the whole.
-
-    A field that is part of the `kept` texts is not cut.
-    """
-    texts = {
-        name: value
-        for name, value in example.fields.items()
-        if isinstance(value, str) and not any(value in text for text in kept)
-    }
-    name = max(texts, key=lambda key: len(texts[key]), default=None)
-    if name is None:
-        return None
-    words = texts[name].split(" ")
-    total = sum(len(value.split(" ")) for value in texts.values())
-    cut = min(int(excess * total) + 8, len(words) - 2)
-    if cut <= 0:
-        return None
-    first = (len(words) - cut) // 2
-    shorter = " ".join([*words[:first], "...", *words[first + cut :]])
-    return replace(example, fields={**example.fields, name: shorter})
-
-
-def _num_words_cut(before: Example, after: Example) -> int:
-    """Words that are in the fields of one and no longer in the other; the dots that stand for them are no word."""
-    pairs = ((value, after.fields[name]) for name, value in before.fields.items() if value != after.fields[name])
-    return sum(len(a.split(" ")) - len(b.split(" ")) + 1 for a, b in pairs if isinstance(a, str) and isinstance(b, str))
