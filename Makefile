@@ -9,7 +9,7 @@ BIN := .venv/bin
 LOCKED = $(PYTHON) -c "import fcntl, subprocess, sys; lock = open('.venv.lock', 'w'); \
 	fcntl.flock(lock, fcntl.LOCK_EX); sys.exit(subprocess.call(sys.argv[1:], pass_fds=[lock.fileno()]))"
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test check format fuzz bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 20
@@ -42,6 +42,9 @@ check: install ## format, lint, types and the order of the layers
 format: install ## rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: install ## damaged and hostile inputs for every reader, longer than `make test` does; EXAMPLES=5000
+	@OPENFLAN_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
 
 bench: install ## speed and memory, written to benchmarks/
 	@$(BIN)/python benchmarks/run.py $(ARGS)

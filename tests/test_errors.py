@@ -40,3 +40,9 @@ def test_a_message_says_where_what_was_found_and_expected_and_what_to_do():
 )
 def test_did_you_mean(name, known, expected):
     assert did_you_mean(name, known) == expected
+
+
+def test_a_message_can_be_printed_and_read_whatever_is_in_it():
+    error = OpenFlanError("\ud83d", "x" * 10_000, "text")
+    assert str(error).startswith("\\ud83d: found xxx") and "... (10,000 characters)" in str(error)
+    assert len(str(error)) < 5_000

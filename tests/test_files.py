@@ -24,9 +24,9 @@ def test_yaml_comes_back_as_it_was_written(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", "the key 'a' twice, line 1"),
+        ("a: 1\nb: 2\na: 3\n", "the key 'a' twice, line 3"),
         ("a: &x [1]\nb: *x\n", r"an alias \(\*name\), line 2"),
-        ("a: !!python/object/apply:os.getcwd []\n", "could not determine a constructor"),
+        ("a: !!python/object/apply:os.getcwd []\n", "the tag tag:yaml.org,2002:python/object/apply:os.getcwd, line 1"),
         ("a: [1\n", "expected"),
         ("a: " + "[" * 5000, "plain YAML"),
     ],

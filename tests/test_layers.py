@@ -16,7 +16,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "openflan"
 
 LAYERS = (
-    *("errors", "streams", "files", "world", "tasks", "templates", "mixture", "tokens", "models"),
+    *("errors", "streams", "untrusted", "files", "world", "tasks", "templates", "mixture", "tokens", "models"),
     *("training", "evaluation", "config", "interop", "study", "report", "cli"),
 )
 STRANGERS = {("training", "evaluation"), ("evaluation", "training")}

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationInfo, field_validator
 
 from openflan import files
@@ -19,6 +18,7 @@ from openflan.tasks.card import Strict
 from openflan.tasks.catalog import Catalog, Task
 from openflan.tasks.sources import has_rows
 from openflan.training.settings import TrainSettings
+from openflan.untrusted import MAX_DEPTH, MAX_SHOWN, yaml_value
 
 STUDIES = Path(__file__).parent / "studies"
 
@@ -105,16 +105,20 @@ def read_recipe(path: Path, changes: Sequence[str] = ()) -> tuple[Path, Any]:
 
 def _changed(value: Any, change: str) -> Any:
     """A copy of nested dicts with the one key of `change` set; its value is read as YAML."""
+    where = f"--set {change[:MAX_SHOWN]}"
     key, equals, text = change.partition("=")
     if not equals or not key:
-        raise ConfigError(f"--set {change}", "no `=`", "`key=value`", "For example --set train.learning_rate=1e-4.")
+        raise ConfigError(where, "no `=`", "`key=value`", "For example --set train.learning_rate=1e-4.")
     try:
-        new = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"--set {change}", "a value that is not YAML", "`key=value`", "Quote the value.") from exc
+        new = yaml_value(text)
+    except ValueError as exc:
+        raise ConfigError(where, f"a value that is not plain YAML: {exc}", "`key=value`", "Quote the value.") from exc
     if new == text:  # what is quoted stays text
         new = _number(new)
-    return _with(value, key.split("."), new)
+    keys = key.split(".")
+    if len(keys) > MAX_DEPTH:
+        raise ConfigError(where, f"{len(keys):,} keys", "those of one setting")
+    return _with(value, keys, new)
 
 
 def _number(text: str) -> str | float:

@@ -17,16 +17,19 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MAX_CHARACTERS = 4_000  # of each part of a message: the rest helps nobody
+MAX_NAME = 200  # a longer name is no slip of the keyboard
+
 
 class OpenFlanError(Exception):
     """Base of the tree. `where` names the file, row, key or argument; `do` is one sentence that helps."""
 
     def __init__(self, where: object, found: str, expected: str, do: str = "") -> None:
-        self.where = str(where)
-        self.found = found
+        self.where = _shown(str(where))
+        self.found = _shown(found)
         self.expected = expected
         self.do = do
-        message = f"{self.where}: found {found}; expected {expected}."
+        message = f"{self.where}: found {self.found}; expected {expected}."
         super().__init__(f"{message} {do}".rstrip())
 
     @classmethod
@@ -35,6 +38,12 @@ class OpenFlanError(Exception):
         error = cls("", "", "")
         error.args = (message,)
         return error
+
+
+def _shown(text: str) -> str:
+    """As a terminal can show it: not endless, and half of a surrogate pair as its escape."""
+    text = text.encode(errors="backslashreplace").decode()
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]} ... ({len(text):,} characters)"
 
 
 class CatalogError(OpenFlanError):
@@ -68,7 +77,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     'Did you mean rte?'
     """
     names = sorted(set(known))
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
+    near = [] if len(name) > MAX_NAME else difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(near)}?"
     shown = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

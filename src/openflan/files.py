@@ -13,12 +13,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from openflan.errors import ConfigError, DataError, OpenFlanError, RunError, did_you_mean
+from openflan.untrusted import MAX_JSON_BYTES, MAX_YAML_BYTES, Tags, json_value, read_regular, yaml_value
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 # The names inside a run directory, in the order in which a run writes them.
 RUN = "run.yaml"
@@ -36,45 +40,20 @@ DONE = "DONE"
 
 LOCK = ".lock"
 
-MAX_YAML_BYTES = 1_000_000
+MAX_LINE_CHARACTERS = 32_000_000  # of JSON Lines
+MAX_PROBLEMS = 20  # of one file that an error lists
 
 M = TypeVar("M", bound=BaseModel)
 
 
-# libyaml reads a catalogue about eight times faster than the pure Python loader, which serves where it is missing.
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-class _StrictLoader(_SafeLoader):  # type: ignore[misc]
-    """Safe YAML in which no key stands twice in one mapping."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for i, key in enumerate(keys):
-            if key in keys[:i]:
-                raise yaml.YAMLError(f"the key {key!r} twice, line {node.start_mark.line + 1}")
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return mapping
-
-
-def read_yaml(path: Path, error: type[OpenFlanError] = ConfigError) -> Any:
-    """The content of a YAML file, loaded safely and without aliases. Raises `error` naming the file and the line."""
+def read_yaml(path: Path, error: type[OpenFlanError] = ConfigError, tags: Tags | None = None) -> Any:
+    """The plain values of a YAML file (`untrusted.yaml_value`). Raises `error` naming the file and the line."""
     try:
-        if path.stat().st_size > MAX_YAML_BYTES:
-            raise error(path, f"{path.stat().st_size:,} bytes", f"at most {MAX_YAML_BYTES:,} bytes of YAML")
-        text = path.read_text(encoding="utf-8")
-        if "&" in text:  # an anchor may be part of a YAML bomb; a card needs none
-            for event in yaml.parse(text, Loader=_SafeLoader):
-                if isinstance(event, yaml.AliasEvent):
-                    raise yaml.YAMLError(
-                        f"an alias (*name), line {event.start_mark.line + 1 if event.start_mark else 0}"
-                    )
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml_value(read_regular(path, MAX_YAML_BYTES), tags)
     except OSError as exc:
         raise error(path, exc.strerror or str(exc), "a readable YAML file") from exc
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as exc:
-        found = " ".join(str(exc).split())
-        raise error(path, found, "plain YAML in UTF-8 without aliases") from exc
+    except ValueError as exc:
+        raise error(path, str(exc), "plain YAML in UTF-8 without aliases") from exc
 
 
 def parse(model: type[M], value: Any, where: object, error: type[OpenFlanError] = ConfigError) -> M:
@@ -82,16 +61,18 @@ def parse(model: type[M], value: Any, where: object, error: type[OpenFlanError] 
     try:
         return model.model_validate(value)
     except ValidationError as exc:
-        problems = []
-        for item in exc.errors():
-            key = ".".join(str(part) for part in item["loc"])
-            hint = ""
-            if item["type"] == "extra_forbidden":
-                hint = f" (unknown key; {did_you_mean(str(item['loc'][-1]), _keys(model, item['loc'])).rstrip('.')})"
-                problems.append(f"{key}{hint}")
-            else:
-                problems.append(f"{key or 'the file'}: {item['msg']}")
+        found = exc.errors()
+        problems = [_problem(model, item) for item in found[:MAX_PROBLEMS]]
+        if len(found) > MAX_PROBLEMS:
+            problems.append(f"and {len(found) - MAX_PROBLEMS:,} more")
         raise error(where, "; ".join(problems), f"a valid {model.__name__}", "Correct these keys and repeat.") from exc
+
+
+def _problem(model: type[BaseModel], item: ErrorDetails) -> str:
+    key = ".".join(map(str, item["loc"])) or "the file"
+    if item["type"] != "extra_forbidden":
+        return f"{key}: {item['msg']}"
+    return f"{key} (unknown key; {did_you_mean(str(item['loc'][-1]), _keys(model, item['loc'])).rstrip('.')})"
 
 
 def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
@@ -110,12 +91,26 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in get_args(annotation) for model in _models(inner)]
 
 
-def read_json(path: Path) -> Any:
-    """The content of a JSON file; a damaged one is an error that names it."""
+def read_json(path: Path, error: type[OpenFlanError] = RunError, do: str = "Remove it to make it anew.") -> Any:
+    """The value of a JSON file (`untrusted.json_value`: at most 100 levels, no huge integers, no half characters).
+
+    Whatever is wrong with the file is an `error` that names it: absent, no regular file, too large, damaged.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json_value(read_regular(path, MAX_JSON_BYTES))
     except (OSError, ValueError) as exc:
-        raise RunError(path, f"a file that cannot be read ({exc})", "JSON", "Remove it to make it anew.") from exc
+        found = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise error(path, f"a file that cannot be read ({found})", "JSON", do) from exc
+
+
+def read_json_object(
+    path: Path, error: type[OpenFlanError] = RunError, do: str = "Remove it to make it anew."
+) -> dict[str, Any]:
+    """`read_json` of a file that must hold an object: a list, a text or a number is an `error`, too."""
+    value = read_json(path, error, do)
+    if not isinstance(value, dict):
+        raise error(path, f"a {type(value).__name__}", "an object in JSON", do)
+    return value
 
 
 def read_jsonl(path: Path, still_written: bool = False) -> Iterator[dict[str, Any]]:
@@ -126,17 +121,24 @@ def read_jsonl(path: Path, still_written: bool = False) -> Iterator[dict[str, An
     line_number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for line_number, line in enumerate(file, start=1):
+            for line_number, line in enumerate(_lines(file), start=1):
                 if line.strip() and not (still_written and not line.endswith("\n")):
                     yield _object(path, line_number, line)
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as exc:
+    except (OSError, EOFError, zlib.error, ValueError) as exc:
         found = f"{exc or type(exc).__name__} after line {line_number}"
         raise DataError(path, found, "whole JSON Lines in UTF-8", "Fetch or copy the file again.") from exc
 
 
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(MAX_LINE_CHARACTERS):
+        if len(line) == MAX_LINE_CHARACTERS:
+            raise ValueError(f"a line of more than {MAX_LINE_CHARACTERS:,} characters")
+        yield line
+
+
 def _object(path: Path, line_number: int, line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json_value(line)
     except ValueError as exc:
         raise DataError(f"{path}, line {line_number}", f"text that is not JSON ({exc})", "one JSON object") from exc
     if not isinstance(row, dict):
@@ -154,9 +156,14 @@ def _write(path: Path, texts: Iterable[str]) -> None:
     with atomic(path) as file:
         if path.suffix == ".gz":
             with gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=0) as packed:
-                packed.writelines(text.encode() for text in texts)
+                packed.writelines(_encoded(text) for text in texts)
         else:
-            file.writelines(text.encode() for text in texts)
+            file.writelines(_encoded(text) for text in texts)
+
+
+def _encoded(text: str) -> bytes:
+    """In UTF-8; half of a surrogate pair, which that cannot write, as its escape: in JSON it comes back the same."""
+    return text.encode(errors="backslashreplace")
 
 
 @contextmanager
@@ -232,7 +239,7 @@ def append_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as file:
-            file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+            file.write(_encoded("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)))
             file.flush()
             os.fsync(file.fileno())
     except OSError as exc:

@@ -143,7 +143,7 @@ def test_what_cannot_be_carried_over_is_told_and_no_card_is_written(tmp_path, ca
         ("group: many\ntask: [a, b]\n", "a group of tasks"),
         ("include: task.yaml\ntask: a\n", "a file that includes itself"),
         ("include: none.yaml\ntask: a\n", "No such file"),
-        ("task: !unknown a\n", "could not determine a constructor"),
+        ("task: !unknown a\n", "the tag !unknown, line 1"),
     ],
 )
 def test_a_file_that_is_no_task(tmp_path, catalog, text, part):

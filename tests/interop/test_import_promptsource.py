@@ -149,8 +149,11 @@ def test_rows_of_a_task_of_ours_are_of_its_family(tmp_path, catalog):
     ("text", "part"),
     [
         ("templates: {a: !Template {jinja: 'x ||| y'}}", "the keys templates; expected `dataset` and `templates`"),
-        ("dataset: !!python/object/apply:os.getcwd []", "could not determine a constructor for the tag"),
-        ("dataset: &a x\ntemplates: *a", "an alias, line 2"),
+        (
+            "dataset: !!python/object/apply:os.getcwd []",
+            "the tag tag:yaml.org,2002:python/object/apply:os.getcwd, line 1",
+        ),
+        ("dataset: &a x\ntemplates: *a", "an alias (*name), line 2"),
         ("- a", "a list; expected a mapping"),
     ],
 )

@@ -105,7 +105,7 @@ class Prediction:
                 at_limit=bool(value.get("at_limit", False)),
                 unscored=str(value.get("unscored", "")),
             )
-        except (TypeError, ValueError) as exc:
+        except (TypeError, ValueError, OverflowError) as exc:
             raise RunError(where, f"a value of the wrong kind ({exc})", "a prediction as `eval` writes it") from exc
 
 

@@ -1,0 +1,204 @@
+"""YAML, JSON and files from anybody, read as plain values within limits. Nothing that they say is run or followed.
+
+Every function raises ValueError (or OSError) that says what is wrong and where; `files.py` turns them into the
+project's errors. What comes back holds strings, numbers, booleans, None, lists and dicts only, is at most MAX_DEPTH
+levels deep, and has no integer of more than MAX_DIGITS digits and no text that UTF-8 cannot write.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+MAX_DEPTH = 100
+MAX_DIGITS = 100
+MAX_YAML_BYTES = 1_000_000
+MAX_YAML_VALUES = 200_000
+MAX_KEYS = 5_000  # of one mapping; integers can be chosen so that each new key is compared with all others
+MAX_DIRECTIVES = 100  # libyaml compares each %TAG with all others
+MAX_JSON_BYTES = 32_000_000  # parsed, some twenty times as much
+MAX_SHOWN = 80
+
+# libyaml reads a catalogue about eight times faster than the pure Python loader, which serves where it is missing.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# What PyYAML reads as a number, a boolean or nothing, but for its dates and its numbers in other bases than ten: these
+# stay text. So a text that PyYAML writes without quotes comes back as that text.
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9_]*)")
+_FLOAT = re.compile(r"[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?")
+_WORDS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **{form: True for word in ("yes", "true", "on") for form in (word, word.title(), word.upper())},
+    **{form: False for word in ("no", "false", "off") for form in (word, word.title(), word.upper())},
+    **{f"{sign}.{form}": float(f"{sign}inf") for sign in ("", "+", "-") for form in ("inf", "Inf", "INF")},
+    **{f".{form}": float("nan") for form in ("nan", "NaN", "NAN")},
+}
+
+_MANY_DIGITS = re.compile(rf"\d{{{MAX_DIGITS + 1}}}")
+_HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
+
+Tags = Mapping[str, Callable[[Any], Any]]
+
+
+def read_regular(path: Path, max_bytes: int) -> str:
+    """The text of a regular file in UTF-8: no folder, no device and no pipe, which could block or never end."""
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
+        raise ValueError(f"{kind} in place of a file")
+    with open(path, "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"{max(found.st_size, len(content)):,} bytes where at most {max_bytes:,} can be read")
+    return content.decode("utf-8-sig")
+
+
+def yaml_value(text: str, tags: Tags | None = None) -> Any:
+    """The value of one YAML document, None for an empty one. `tags` maps a tag that may occur to what makes a value of
+    the plain one behind it; every other tag is refused, as are aliases, merge keys and keys that stand twice.
+
+    >>> yaml_value("{a: 1, b: [yes, 2020-01-01, 0x10]}")
+    {'a': 1, 'b': [True, '2020-01-01', '0x10']}
+    """
+    if text.count("\n%") > MAX_DIRECTIVES:
+        raise ValueError(f"more than {MAX_DIRECTIVES} directives (%)")
+    try:
+        return _Builder(tags or {}).build(text)
+    except yaml.YAMLError as exc:
+        raise ValueError(" ".join(str(exc).split())) from exc
+
+
+class _Builder:
+    """Makes values of libyaml's events one by one: nothing here or there calls itself, however deep the nesting."""
+
+    def __init__(self, tags: Tags) -> None:
+        self.tags = tags
+        self.open: list[tuple[Any, str | None, list[Any]]] = []  # of each open collection: itself, its tag, its key
+        self.values: list[Any] = []
+
+    def build(self, text: str) -> Any:
+        event: Any
+        for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                self._add(self._scalar(event), event)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                if len(self.open) == MAX_DEPTH:
+                    _refuse(f"more than {MAX_DEPTH} levels", event)
+                if event.tag is not None and event.tag not in self.tags:
+                    _refuse(f"the tag {event.tag}", event)
+                self.open.append(({} if kind is yaml.MappingStartEvent else [], event.tag, []))
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                value, tag, _ = self.open.pop()
+                self._add(value if tag is None else self.tags[tag](value), event)
+            elif kind is yaml.AliasEvent:
+                _refuse("an alias (*name)", event)
+            elif kind is yaml.DocumentStartEvent and self.values:
+                _refuse("a second document (---)", event)
+            if number == MAX_YAML_VALUES:
+                _refuse(f"more than {MAX_YAML_VALUES:,} values", event)
+        return self.values[0] if self.values else None
+
+    def _scalar(self, event: Any) -> Any:
+        text: str = event.value
+        if event.tag is not None:
+            if event.tag not in self.tags:
+                _refuse(f"the tag {event.tag}", event)
+            return self.tags[event.tag](text)
+        if not event.implicit[0]:  # in quotes or a block
+            return text
+        if text in _WORDS:
+            return _WORDS[text]
+        if text[0] in "+-.0123456789":
+            if _INTEGER.fullmatch(text):
+                if len(text) > MAX_DIGITS:
+                    _refuse(f"a number of {len(text):,} digits", event)
+                return int(text.replace("_", ""))
+            if _FLOAT.fullmatch(text):
+                return float(text.replace("_", ""))
+        elif text == "<<":
+            _refuse("a merge key (<<)", event)
+        return text
+
+    def _add(self, value: Any, event: Any) -> None:
+        if not self.open:
+            self.values.append(value)
+            return
+        inside, _, key = self.open[-1]
+        if isinstance(inside, list):
+            inside.append(value)
+        elif key:
+            inside[key.pop()] = value
+        elif isinstance(value, dict | list):
+            _refuse("a key that is a list or a mapping", event)
+        elif value in inside:
+            _refuse(f"the key {shown(value)} twice", event)
+        elif len(inside) == MAX_KEYS:
+            _refuse(f"more than {MAX_KEYS:,} keys", event)
+        else:
+            key.append(value)
+
+
+def _refuse(what: str, event: Any) -> NoReturn:
+    raise ValueError(f"{what}, line {event.start_mark.line + 1}")
+
+
+def shown(value: object) -> str:
+    """A value as an error may show it: not longer than a line."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text. NaN and infinities are numbers, as Python writes them: who needs finite ones checks.
+
+    >>> json_value('{"a": [1, null, NaN]}')
+    {'a': [1, None, nan]}
+    """
+    try:
+        value = json.loads(text, parse_int=_integer if _MANY_DIGITS.search(text) else None)
+    except RecursionError:
+        raise ValueError(f"more than {MAX_DEPTH} levels") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_above(value, MAX_DEPTH):
+        raise ValueError(f"more than {MAX_DEPTH} levels")
+    if _HALF_PAIR.search(text):
+        _check_utf8(value)
+    return value
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits):,} digits")
+    return int(digits)
+
+
+def _depth_above(value: Any, levels: int) -> bool:
+    layer = [value]
+    for _ in range(levels):
+        layer = [
+            inner
+            for each in layer
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+            if isinstance(inner, dict | list)
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def _check_utf8(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as exc:
+        half = ascii(exc.object[exc.start])
+        raise ValueError(
+            f"half of a surrogate pair ({half}), which is no character and which UTF-8 cannot write"
+        ) from exc

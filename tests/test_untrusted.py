@@ -1,0 +1,119 @@
+import math
+import os
+import time
+
+import pytest
+
+from openflan.untrusted import json_value, read_regular, yaml_value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("# nothing\n", None),
+        ("[~, null, '']", [None, None, ""]),
+        ("[yes, No, TRUE, off, y, 'yes']", [True, False, True, False, "y", "yes"]),
+        ("[0, -3, +7, 30_000]", [0, -3, 7, 30000]),
+        ("[1.5, -.inf, 1e5, 1.0e-05, .5, 1_0.5]", [1.5, -math.inf, "1e5", 1e-5, 0.5, 10.5]),
+        ("[2020-01-01, 2020-13-45, 12:30:45, 190:20]", ["2020-01-01", "2020-13-45", "12:30:45", "190:20"]),
+        ("[0x10, 010, 0b11, 0x_, 089, =]", ["0x10", "010", "0b11", "0x_", "089", "="]),
+        ("a: |\n  1\nb: >-\n  2\n", {"a": "1\n", "b": "2"}),
+        ("{0: a, yes: b, null: c}", {0: "a", True: "b", None: "c"}),
+    ],
+)
+def test_yaml_is_strings_numbers_booleans_and_null(text, value):
+    assert yaml_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: !!int x", "the tag tag:yaml.org,2002:int, line 1"),
+        ("a: 1\nb: !!map [a]", "the tag tag:yaml.org,2002:map, line 2"),
+        ("a: ! x", "the tag !, line 1"),
+        ("a: {<<: {b: 1}}", r"a merge key \(<<\), line 1"),
+        ("a: 1\n---\nb: 2", r"a second document \(---\), line 2"),
+        ("? [a]\n: b", "a key that is a list or a mapping, line 1"),
+        ("a: " + "1" * 5000, "a number of 5,000 digits, line 1"),
+        ("[" * 101 + "]" * 101, "more than 100 levels"),
+        ("[" * 100_000, "more than 100 levels"),
+        ("- " * 100_000, "more than 100 levels"),
+        ("{a: " * 100_000, "more than 100 levels"),
+        ("? " * 100_000, "more than 100 levels"),
+        ("[" + "a," * 300_000 + "]", "more than 200,000 values"),
+        ("{" + ", ".join(f"k{i}: 1" for i in range(20_000)) + "}", "more than 5,000 keys"),
+        ("".join(f"%TAG !a{i}! b\n" for i in range(60_000)) + "--- a", "more than 100 directives"),
+        ("a: \ud800", "surrogates not allowed"),
+        ('a: "\\ud800"', "invalid Unicode"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_yaml_beyond_the_limits_is_refused_at_once(text, message):
+    began = time.monotonic()
+    with pytest.raises(ValueError, match=message):
+        yaml_value(text)
+    assert time.monotonic() - began < 5
+
+
+def test_keys_that_collide_end_in_time():
+    keys = dict.fromkeys((i * (2**61 - 1) for i in range(5_000)), 1)  # all have the hash 0
+    began = time.monotonic()
+    assert yaml_value("{" + ", ".join(f"{key}: 1" for key in keys) + "}") == keys
+    assert time.monotonic() - began < 5
+
+
+def test_a_known_tag_makes_its_value():
+    tags = {"!upper": str.upper, "!size": len}
+    assert yaml_value("[!upper a, !size [1, 2], !size {a: 1}]", tags) == ["A", 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('{"a": [1, 2.5, null, true, "\\ud83d\\ude00"]}', {"a": [1, 2.5, None, True, "😀"]}),
+        ('"' + "1" * 5000 + '"', "1" * 5000),
+        ("[" * 100 + "]" * 100, None),
+        ('["' + "[" * 200 + '"]', ["[" * 200]),
+        ("[-Infinity]", [-math.inf]),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_json_comes_back(text, value):
+    assert value is None or json_value(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 101 + "]" * 101, "more than 100 levels"),
+        ("[" * 100_000, "more than 100 levels"),
+        ('{"a":' * 100_000, "more than 100 levels"),
+        ("1" * 5000, "a number of 5,000 digits"),
+        ("-" + "1" * 101, "a number of 102 digits"),
+        ('{"a": "\\ud83d"}', r"half of a surrogate pair \('\\ud83d'\)"),
+        ('{"\\udc00": 1}', "half of a surrogate pair"),
+        ("{'a': 1}", "property name"),
+        ("", "Expecting value"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_json_beyond_the_limits_is_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        json_value(text)
+
+
+def test_only_regular_files_are_read(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "good").write_bytes(b"\xef\xbb\xbf\xc3\xa9")
+    assert read_regular(tmp_path / "good", 5) == "é"
+    for name, message in (("fifo", "a pipe"), ("zero", "a device"), (".", "a folder"), ("a\0b", "null byte")):
+        with pytest.raises(ValueError, match=message):
+            read_regular(tmp_path / name, 100)
+    for name, message in (("loop", "symbolic links"), ("x" * 5000, "too long"), ("absent", "No such file")):
+        with pytest.raises(OSError, match=message):
+            read_regular(tmp_path / name, 100)
+    with pytest.raises(ValueError, match="5 bytes where at most 4 can be read"):
+        read_regular(tmp_path / "good", 4)
