@@ -117,3 +117,25 @@ def test_only_regular_files_are_read(tmp_path):
             read_regular(tmp_path / name, 100)
     with pytest.raises(ValueError, match="5 bytes where at most 4 can be read"):
         read_regular(tmp_path / "good", 4)
+
+
+def test_an_alias_of_a_small_mapping_in_a_file_with_tags():
+    assert yaml_value("{a: &x {b: [1]}, c: *x}", {}) == {"a": {"b": [1]}, "c": {"b": [1]}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{a: &x [1], c: *x}",
+        "{a: &x 1, c: *x}",
+        "{c: *x, a: &x {b: 1}}",
+        "a: &x {b: *x}",
+        "a: &x {b: 1}\nc: &y {d: *x}\ne: *y",
+        "a: &x {b: 1}\nc: &x [2]\nd: *x",
+        "a: &x {b: 1}\nc: &x 2\nd: *x",
+        f"a: &x {{b: [{'1, ' * 100}]}}\nc: *x",
+    ],
+)
+def test_any_other_alias_is_refused(text):
+    with pytest.raises(ValueError, match="alias"):
+        yaml_value(text, {})

@@ -21,6 +21,7 @@ MAX_DEPTH = 100
 MAX_DIGITS = 100
 MAX_YAML_BYTES = 1_000_000
 MAX_YAML_VALUES = 200_000
+MAX_ALIASED = 100  # values in a mapping that an alias may stand for
 MAX_KEYS = 5_000  # of one mapping; integers can be chosen so that each new key is compared with all others
 MAX_DIRECTIVES = 100  # libyaml compares each %TAG with all others
 MAX_JSON_BYTES = 32_000_000  # parsed, some twenty times as much
@@ -62,7 +63,8 @@ def read_regular(path: Path, max_bytes: int) -> str:
 
 def yaml_value(text: str, tags: Tags | None = None) -> Any:
     """The value of one YAML document, None for an empty one. `tags` maps a tag that may occur to what makes a value of
-    the plain one behind it; every other tag is refused, as are aliases, merge keys and keys that stand twice.
+    the plain one behind it; every other tag is refused, as are aliases, merge keys and keys that stand twice. With
+    `tags`, in files that a program wrote, an alias may stand for a small mapping without aliases, which is then shared.
 
     >>> yaml_value("{a: 1, b: [yes, 2020-01-01, 0x10]}")
     {'a': 1, 'b': [True, '2020-01-01', '0x10']}
@@ -70,7 +72,7 @@ def yaml_value(text: str, tags: Tags | None = None) -> Any:
     if text.count("\n%") > MAX_DIRECTIVES:
         raise ValueError(f"more than {MAX_DIRECTIVES} directives (%)")
     try:
-        return _Builder(tags or {}).build(text)
+        return _Builder(tags).build(text)
     except yaml.YAMLError as exc:
         raise ValueError(" ".join(str(exc).split())) from exc
 
@@ -78,15 +80,20 @@ def yaml_value(text: str, tags: Tags | None = None) -> Any:
 class _Builder:
     """Makes values of libyaml's events one by one: nothing here or there calls itself, however deep the nesting."""
 
-    def __init__(self, tags: Tags) -> None:
-        self.tags = tags
+    def __init__(self, tags: Tags | None) -> None:
+        self.tags = tags or {}
+        self.takes_aliases = tags is not None
         self.open: list[tuple[Any, str | None, list[Any]]] = []  # of each open collection: itself, its tag, its key
+        self.anchors: list[tuple[str | None, int]] = []  # of each open collection, and its first event
+        self.small: dict[str, Any] = {}  # mappings that an alias may stand for
         self.values: list[Any] = []
 
     def build(self, text: str) -> Any:
         event: Any
         for number, event in enumerate(yaml.parse(text, Loader=_Loader)):
             kind = type(event)
+            if kind is not yaml.AliasEvent and getattr(event, "anchor", None) is not None:
+                self.small.pop(event.anchor, None)  # the name means something else from here on
             if kind is yaml.ScalarEvent:
                 self._add(self._scalar(event), event)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
@@ -95,16 +102,28 @@ class _Builder:
                 if event.tag is not None and event.tag not in self.tags:
                     _refuse(f"the tag {event.tag}", event)
                 self.open.append(({} if kind is yaml.MappingStartEvent else [], event.tag, []))
+                self.anchors.append((event.anchor, number))
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 value, tag, _ = self.open.pop()
-                self._add(value if tag is None else self.tags[tag](value), event)
+                value = value if tag is None else self.tags[tag](value)
+                anchor, first = self.anchors.pop()
+                if anchor is not None and kind is yaml.MappingEndEvent and number - first <= MAX_ALIASED:
+                    self.small[anchor] = value
+                self._add(value, event)
             elif kind is yaml.AliasEvent:
-                _refuse("an alias (*name)", event)
+                self._alias(event)
             elif kind is yaml.DocumentStartEvent and self.values:
                 _refuse("a second document (---)", event)
             if number == MAX_YAML_VALUES:
                 _refuse(f"more than {MAX_YAML_VALUES:,} values", event)
         return self.values[0] if self.values else None
+
+    def _alias(self, event: Any) -> None:
+        if not self.takes_aliases:
+            _refuse("an alias (*name)", event)
+        if event.anchor not in self.small or any(anchor is not None for anchor, _ in self.anchors):
+            _refuse("an alias (*name) of more than a small mapping", event)
+        self._add(self.small[event.anchor], event)
 
     def _scalar(self, event: Any) -> Any:
         text: str = event.value

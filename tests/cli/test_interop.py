@@ -131,6 +131,20 @@ def test_import_names_the_family_that_a_card_joined(call, tmp_path):
     assert "\nfamily: winogrande, held out with winogrande\n" in ended.out
 
 
+def test_style_in_others_wordings_is_a_warning_in_the_check_as_in_the_import(call, tmp_path):
+    (tmp_path / "templates.yaml").write_text(TEMPLATES.replace("How is", "How,  e.g., is"))
+    args = ["import", "promptsource", tmp_path / "templates.yaml", "--cluster", "sentiment", "--to", tmp_path / "cards"]
+    ended = call(*args)
+    assert [line.split("  ")[1].strip() for line in ended.out.splitlines()[:3]] == ["changed", "warning", "warning"]
+    card = tmp_path / "cards" / "tide_notes.yaml"
+    ended = call("tasks", "check", card)
+    assert (ended.code, ended.out.splitlines()[-1]) == (0, "1 tasks checked, 0 findings, 2 warnings")
+    assert ended.out.startswith(f"warning: {card}, template how, tide_notes/samples/0: double punctuation: ")
+    card.write_text(card.read_text().replace("made_from:", "# made_from:"))
+    ended = call("tasks", "check", card)
+    assert (ended.code, ended.out.splitlines()[-1]) == (1, "1 tasks checked, 2 findings")
+
+
 def test_an_import_that_makes_no_card_ends_with_1(call, tmp_path):
     (tmp_path / "a.yaml").write_text(ONLY_CLASS)
     ended = call("import", "lm-eval", tmp_path / "a.yaml", "--cluster", "sentiment", "--to", tmp_path)

@@ -6,7 +6,7 @@ import pytest
 
 from openflan.errors import DataError
 from openflan.interop.import_lm_eval import import_lm_eval
-from openflan.interop.new_card import Imported
+from openflan.interop.new_card import Imported, Note
 from openflan.tasks.adapt import adapt
 from openflan.tasks.catalog import load_catalog
 from openflan.templates.lint import lint
@@ -115,6 +115,14 @@ def test_a_label_that_the_harness_generates_becomes_a_choice(tmp_path, catalog):
     assert load_catalog(found.cards).task("tides").card.answer.options == ("calm", "rough")
 
 
+def test_a_finding_of_style_is_a_warning(tmp_path, catalog):
+    found = run(tmp_path, TASK.replace("What follows?", "What follows, e.g., now?"), catalog)
+    assert found.notes[-1] == Note(
+        "as-in-the-harness", "warning", "double punctuation: '…e\\nWhat follows, e.g., now?\\n\\nOPTIONS:\\n- f…'"
+    )
+    assert "What follows, e.g., now?" in load_catalog(found.cards).task("tides").templates[0].input
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -125,7 +133,6 @@ def test_a_label_that_the_harness_generates_becomes_a_choice(tmp_path, catalog):
         ('doc_to_text: "{{note}} {{key}}"', "the gold in the prompt"),
         ('doc_to_text: "{% set a = note %}{{a}}"', "the tag set"),
         ("doc_to_choice: \"{{[note ~ 'a', note ~ 'b']}}\"", "options that are computed from several columns"),
-        ('doc_to_text: "{{note}}.. Which?"', "double punctuation: About the sea. n…e.. Which?"),
     ],
 )
 def test_what_cannot_be_carried_over_is_told_and_no_card_is_written(tmp_path, catalog, line, reason):

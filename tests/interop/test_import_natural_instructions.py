@@ -29,7 +29,11 @@ def run(folder: Path, catalog, **changes) -> Imported:
 
 def test_few_outputs_are_labels(tmp_path, catalog):
     found = run(tmp_path, catalog)
-    assert [(n.template, n.result, n.reason) for n in found.notes] == [("definition", "changed", "labels: calm, rough")]
+    assert [(n.template, n.result, n.reason) for n in found.notes] == [
+        ("definition", "carried over", "labels: calm, rough"),
+        ("definition", "warning", "double punctuation: 're given a note, e.g., from a harbour.  Sa'"),
+        ("definition", "warning", "stray space: '.g., from a harbour.  Say whether the sea '"),
+    ]
     task = load_catalog(found.cards).task("task007_tides")
     assert (task.card.answer.options, task.derived_from, task.card.licence) == (
         ("calm", "rough"),
@@ -40,13 +44,23 @@ def test_few_outputs_are_labels(tmp_path, catalog):
     train, _ = load_examples(task, "train", tmp_path / "cards" / "data")
     test, _ = load_examples(task, "test", tmp_path / "cards" / "data")
     assert len(train) + len(test) <= 20 and len(test) == 5
-    assert [*lint(task, load_examples(task, "samples")[0]), *lint(task, [*train, *test])] == []
+    findings = [*lint(task, load_examples(task, "samples")[0]), *lint(task, [*train, *test])]
+    assert {finding.problem for finding in findings if finding.is_warning} == {"double punctuation", "stray space"}
+    assert all(finding.is_warning for finding in findings)
     prompt = render(load_examples(task, "samples")[0][0], task, task.templates[0])
     assert (prompt.input, prompt.target) == (
-        "You are given a note, e.g. from a harbour. Say whether the sea is calm or rough.\n\n"
-        "No wind at all.\n\nOPTIONS:\n- calm\n- rough",
+        "You are given a note, e.g., from a harbour.  Say whether the sea is calm or rough.\n\nNo wind at all.",
         "calm",
     )
+
+
+def test_labels_that_the_definition_does_not_name_are_listed(tmp_path, catalog):
+    found = run(tmp_path, catalog, Definition=["Say how the sea is: calm or not?"])
+    assert [(n.template, n.result, n.reason) for n in found.notes] == [
+        ("definition", "changed", "labels: calm, rough; options listed")
+    ]
+    task = load_catalog(found.cards).task("task007_tides")
+    assert task.templates[0].input == "Say how the sea is: calm or not?\n\n{{ input }}\n\n{{ options_block }}"
 
 
 def test_other_outputs_are_free_text_with_all_references(tmp_path, catalog):
@@ -57,6 +71,8 @@ def test_other_outputs_are_free_text_with_all_references(tmp_path, catalog):
         ("Negative Examples", "left out", "no place for them in a card"),
         ("Instances", "left out", "1 of 21 without input or output"),
         ("definition", "carried over", "free text"),
+        ("definition", "warning", "double punctuation: 're given a note, e.g., from a harbour.  Sa'"),
+        ("definition", "warning", "stray space: '.g., from a harbour.  Say whether the sea '"),
     ]
     task = load_catalog(found.cards).task("task007_tides")
     assert task.metrics == ("exact_match",)

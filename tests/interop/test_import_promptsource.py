@@ -1,6 +1,7 @@
 """A templates.yaml of our own writing, in promptsource's form, and the cards that come of it."""
 
 import pytest
+import yaml
 
 from openflan.errors import CatalogError, DataError
 from openflan.interop.import_promptsource import import_promptsource
@@ -86,15 +87,16 @@ def imported(tmp_path_factory, catalog):
 def test_every_template_is_told_of(imported):
     assert [(note.template, note.result, note.reason) for note in imported.notes] == [
         ("how-is-the-sea", "changed", "options listed"),
-        ("choose", "changed", "options listed"),
+        ("choose", "carried over", ""),
+        ("choose", "warning", "stray space: 'Harbour p…e. n…e  Choose calm or rough'"),
         ("shows-the-gold", "left out", "the gold in the prompt"),
         ("storm", "changed", "options listed"),
-        ("write", "changed", "another task of the dataset: as an inverted template"),
+        ("write", "changed", "another task of the dataset: an inverted template"),
         ("sets", "left out", "the tag set"),
         ("place", "carried over", ""),
-        ("place-2", "left out", "not one `|||` between prompt and target"),
+        ("place-2", "left out", "no `|||` between prompt and target"),
         ("follows", "changed", "options listed"),
-        ("computed", "left out", "its target names the option in a way that a card has no word for"),
+        ("computed", "left out", "its target names the option in a way that a card has no word for: label + 1"),
     ]
 
 
@@ -105,7 +107,7 @@ def test_one_card_for_each_way_of_answering_and_all_pass_the_check(imported):
     for name in names:
         task = catalog.task(name)
         examples, dropped = adapt(task, task.samples, "samples")
-        assert (lint(task, examples), dropped) == ([], {})
+        assert ([f for f in lint(task, examples) if not f.is_warning], dropped) == ([], {})
         assert (task.family, task.dataset, task.cluster) == ("tide_notes_short", "tide_notes_short", "sentiment")
         assert (task.source.hub, task.source.config) == ("harbours/tide_notes", "short")
 
@@ -129,7 +131,7 @@ def test_the_prompts_say_what_the_file_says(imported):
         prompts[name] = prompt.input, prompt.target
     assert prompts == {
         "how-is-the-sea": ("No wind.\nHow is the sea?\n\nOPTIONS:\n- calm\n- rough", "rough"),
-        "choose": ("Harbour Orm. No wind. Choose calm or rough.\n\nSea:", "calm"),
+        "choose": ("Harbour Orm. No wind.  Choose calm or rough.\nSea:", "calm"),
         "write": ("Write a harbour's note about a sea that is rough.", "No wind."),
         "place": ("No wind. Which place is this?", "It is Orm."),
         "storm": ("No wind. Is a storm near?\n\nOPTIONS:\n- no\n- yes", "no"),
@@ -153,7 +155,8 @@ def test_rows_of_a_task_of_ours_are_of_its_family(tmp_path, catalog):
             "dataset: !!python/object/apply:os.getcwd []",
             "the tag tag:yaml.org,2002:python/object/apply:os.getcwd, line 1",
         ),
-        ("dataset: &a x\ntemplates: *a", "an alias (*name), line 2"),
+        ("dataset: &a x\ntemplates: *a", "an alias (*name) of more than a small mapping, line 2"),
+        (f"dataset: &a {{b: [{'x, ' * 200}]}}\ntemplates: *a", "an alias (*name) of more than a small mapping, line 2"),
         ("- a", "a list; expected a mapping"),
     ],
 )
@@ -162,6 +165,37 @@ def test_a_file_that_is_none_of_promptsource(tmp_path, catalog, text, part):
     with pytest.raises(DataError) as error:
         import_promptsource(tmp_path / "templates.yaml", tmp_path, catalog, cluster="sentiment")
     assert part in str(error.value)
+
+
+class _Template(yaml.YAMLObject):
+    yaml_tag = "!Template"
+
+
+class _Metadata(yaml.YAMLObject):
+    yaml_tag = "!TemplateMetadata"
+
+
+def test_an_object_that_pyyaml_wrote_once_and_named_twice(tmp_path, catalog):
+    metadata = _Metadata()
+    metadata.original_task = True
+    templates = {}
+    for name in ("one", "two"):
+        templates[name] = template = _Template()
+        template.name, template.metadata, template.answer_choices = name, metadata, None
+        template.jinja = f"{name}: {{{{ note }}}} ||| {{{{ sea }}}}"
+    text = yaml.dump({"dataset": "tides", "templates": templates})
+    assert "*id001" in text
+    (tmp_path / "templates.yaml").write_text(text)
+    found = import_promptsource(tmp_path / "templates.yaml", tmp_path, catalog, cluster="sentiment")
+    assert [(note.template, note.result) for note in found.notes] == [("one", "carried over"), ("two", "carried over")]
+
+
+def test_the_second_card_fails_and_the_first_is_not_written(tmp_path, catalog):
+    (tmp_path / "templates.yaml").write_text(FILE)
+    (tmp_path / "tide_notes_short_3.yaml").write_text("mine")
+    with pytest.raises(CatalogError, match=r"tide_notes_short_3\.yaml: found a file that is there already"):
+        import_promptsource(tmp_path / "templates.yaml", tmp_path, catalog, cluster="sentiment")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["templates.yaml", "tide_notes_short_3.yaml"]
 
 
 def test_nothing_is_overwritten_and_a_taken_name_is_refused(tmp_path, catalog):

@@ -145,7 +145,8 @@ def check(
 ) -> None:
     """Render every template on the card's samples, with --data-root on real rows too, and report what reads wrong.
 
-    A metric that is unknown, or that cannot score the card's kind of answer, is a finding, too.
+    A metric that is unknown, or that cannot score the card's kind of answer, is a finding, too. In a card made by
+    `import`, findings of style are warnings: the exit code is 1 only where there is anything else.
 
     Example: openflan tasks check my-card.yaml --data-root data
     """
@@ -158,22 +159,26 @@ def check(
     tasks = [t for t in found.tasks.values() if not wanted or wanted & {t.path.resolve(), *t.path.resolve().parents}]
     cards = {task.path: task.card for task in tasks}
     problems = [f"{path}: {problem}" for path, card in cards.items() for problem in metric_problems(card)]
-    lacking, num_prompts = [], 0
+    lacking, num_prompts, num_warnings = [], 0, 0
     with CountBar("tasks") as bar:
         for number, task in enumerate(tasks):
             bar.update(number, len(tasks))
             examples, missing = _rows_to_check(task, data_root, limit)
             lacking += [f"{task.name} ({', '.join(missing)})"] if missing else []
             num_prompts += len(examples) * len(task.templates)
-            problems += map(str, lint(task, examples))
+            findings = lint(task, examples)
+            problems += map(str, findings)
+            num_warnings += sum(finding.is_warning for finding in findings)
     for problem in problems:
         print(problem)
     if lacking:
         print(f"{len(lacking)} tasks without rows under {data_root}, checked on less: {', '.join(lacking)}")
     if data_root is not None:
         print(f"{num_prompts:,} prompts rendered")
-    print(f"{len(tasks)} tasks checked, {len(problems)} findings")
-    raise typer.Exit(1 if problems else 0)
+    num_findings = len(problems) - num_warnings
+    warnings = f", {num_warnings} warnings" if num_warnings else ""
+    print(f"{len(tasks)} tasks checked, {num_findings} findings{warnings}")
+    raise typer.Exit(1 if num_findings else 0)
 
 
 def _rows_to_check(task: Task, data_root: Path | None, limit: int | None) -> tuple[list[Example], list[str]]:

@@ -7,7 +7,16 @@ from typing import Any
 
 from jinja2 import nodes
 
-from openflan.interop.translate import NotCarried, column, constant, constants, mapping, only_expression, parse_jinja
+from openflan.interop.translate import (
+    NotCarried,
+    column,
+    constant,
+    constants,
+    mapping,
+    only_expression,
+    parse_jinja,
+    said,
+)
 
 MOST_OPTIONS = 10  # of a row with options of its own, where their number is not known
 
@@ -48,7 +57,7 @@ def gold_by_index(node: nodes.Node, num_options: int | None) -> dict[str, Any]:
             return {"gold": path, "gold_values": values}
         if path is not None and among is not None:
             return {"gold": path, "gold_values_from": among}
-    raise NotCarried(NO_GOLD)
+    raise NotCarried(f"{NO_GOLD}: {said(node)}")
 
 
 def options_of(source: str) -> dict[str, Any]:

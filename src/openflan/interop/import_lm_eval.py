@@ -17,9 +17,9 @@ from openflan.interop.new_card import (
     Imported,
     Note,
     family_of,
+    finish_card,
     slug,
-    with_block,
-    write_card,
+    write_cards,
 )
 from openflan.interop.tagged_yaml import Function, read_tagged
 from openflan.interop.translate import Columns, NotCarried, Translator, column, only_expression, parse_jinja
@@ -58,14 +58,14 @@ def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, 
     ]
     try:
         draft = _draft(config, name or slug(config["task"]), cluster, catalog, path)
-        card, told = write_card(draft, folder, catalog)
+        card = finish_card(draft, folder, catalog)
     except NotCarried as exc:
         return Imported((), (*notes, Note(TEMPLATE, "left out", str(exc))))
-    left = [note for note in told if note.template == "completion"]
-    reason = "options listed" if draft.keys["answer"]["kind"] == "choice" else ""
-    reason += ", a choice where the harness generates" if reason and config.get("doc_to_choice") is None else ""
-    carried = Note(TEMPLATE, "changed" if reason else "carried over", reason)
-    return Imported((card,), (*notes, carried, *left))
+    is_choice = draft.keys["answer"]["kind"] == "choice"
+    changes = ["options listed"] if TEMPLATE in card.with_options else []
+    changes += ["a choice where the harness generates"] if is_choice and config.get("doc_to_choice") is None else []
+    carried = Note(TEMPLATE, "changed" if changes else "carried over", ", ".join(changes))
+    return Imported(write_cards([card]), (*notes, carried, *card.notes))
 
 
 def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def _draft(config: Mapping[str, Any], name: str, cluster: str, catalog: Catalog,
     text = f"{{{{ {text} }}}}" if _ONE_COLUMN.fullmatch(text) else text
     gap = " " if after and not text.endswith((" ", "\n")) else ""
     prompt = translator.template(parse_jinja(f"{before}{text}{gap}{after}"))
-    template = {"id": TEMPLATE, "input": with_block(prompt) if answer["kind"] == "choice" else prompt}
+    template = {"id": TEMPLATE, "input": prompt}
     hub, subset = str(config.get("dataset_path", "")), config.get("dataset_name")
     keys: dict[str, Any] = {
         "family": family_of(catalog, hub, subset, name),

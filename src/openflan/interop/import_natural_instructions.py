@@ -10,8 +10,8 @@ from typing import Any
 
 from openflan import files
 from openflan.errors import DataError
-from openflan.interop.new_card import BLOCK, NO_LICENCE, Draft, Imported, Note, slug, write_card
-from openflan.interop.translate import Columns, NotCarried, plain_text, tidy
+from openflan.interop.new_card import NO_LICENCE, Draft, Imported, Note, finish_card, slug, write_cards
+from openflan.interop.translate import Columns, NotCarried, plain_text
 from openflan.tasks.catalog import Catalog
 from openflan.tasks.same_data import DataNames
 from openflan.tasks.scaffold import MAX_LABELS
@@ -57,10 +57,9 @@ def import_natural_instructions(
         "derived_from": [source for source in sources if source != name],
         "licence": ", ".join(map(str, value.get("Instance License") or ())) or NO_LICENCE,
     }
-    block = ""
     if labels:
         keys |= {"answer": {"kind": "choice", "options": labels, "gold": "output", "gold_values": labels}}
-        keys["metrics"], block = ["accuracy"], f"\n\n{BLOCK}"
+        keys["metrics"] = ["accuracy"]
         examples = [{**row, "output": row["output"][0]} for row in examples if row["output"][0] in labels]
         full = [{**row, "output": row["output"][0]} for row in full]
         samples = [next(row for row in (*examples, *full) if row["output"] == label) for label in labels]
@@ -70,16 +69,20 @@ def import_natural_instructions(
         keys["metrics"] = ["exact_match" if words <= _SHORT_ANSWER_WORDS else "rougeL"]
         samples = [row for row in (*examples, *full) if row["input"]][:2]
     try:
-        prompt = tidy(plain_text("\n".join(map(str, texts)))) + "\n\n{{ input }}" + block
+        prompt = plain_text("\n".join(map(str, texts))) + "\n\n{{ input }}"
         columns = Columns({"input": "input"})
         template = {"id": TEMPLATE, "input": prompt}
         draft = Draft(name, keys, columns, (template,), f"{path.name} (Natural Instructions)", tuple(samples))
-        card, _ = write_card(draft, folder, catalog)
+        card = finish_card(draft, folder, catalog)
     except NotCarried as exc:
         return Imported((), (*notes, Note(TEMPLATE, "left out", str(exc))))
     files.write_jsonl(folder / ROWS / f"{name}.jsonl", full)
     kind = f"labels: {', '.join(labels)}" if labels else "free text"
-    return Imported((card,), (*notes, Note(TEMPLATE, "changed" if labels else "carried over", kind)))
+    if TEMPLATE in card.with_options:
+        notes.append(Note(TEMPLATE, "changed", f"{kind}; options listed"))
+    else:
+        notes.append(Note(TEMPLATE, "carried over", kind))
+    return Imported(write_cards([card]), (*notes, *card.notes))
 
 
 def _read(path: Path) -> Any:

@@ -1,4 +1,5 @@
-"""A card made from another project's file: written only when it loads and its templates pass the check.
+"""A card made from another project's file: written only when it loads and its templates show and train on what they
+should. What the check finds amiss in the style of a wording is told and kept: it is its author's.
 
 What the file does not say stays the user's: the licence, and samples. Samples that no person wrote stand for the form
 of a row; a comment in the card says so.
@@ -6,37 +7,45 @@ of a row; a comment in the card says so.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from string import ascii_uppercase
 from typing import Any, Literal
 
 import yaml
 
 from openflan import files
-from openflan.errors import CatalogError
-from openflan.interop.answers import NO_GOLD
+from openflan.errors import CatalogError, OpenFlanError
 from openflan.interop.translate import Columns, NotCarried
 from openflan.tasks.adapt import adapt
 from openflan.tasks.card import Card
 from openflan.tasks.catalog import Catalog, Task
+from openflan.tasks.example import Example
 from openflan.tasks.same_data import DataNames
 from openflan.tasks.scaffold import flow_yaml
 from openflan.templates.lint import Finding, lint
+from openflan.templates.render import render
 
 BLOCK = "{{ options_block }}"
 NO_LICENCE = "unknown (look it up before you pass rows on)"
 _CUE = re.compile(r"\n[^\n{}]{1,40}:$")  # a last line such as "Answer:"
-_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+_ORDINALS = (
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
+    *(f"{number}th" for number in range(11, 27)),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What became of one template, or of a key of the file (`template` is its name then): `result` and why."""
+    """What became of one template, or of a key of the file (`template` is its name then): `result` and why.
+
+    "carried over" means that the wording is what it was, byte for byte."""
 
     template: str
-    result: Literal["carried over", "left out", "changed"]
+    result: Literal["carried over", "left out", "changed", "warning"]
     reason: str
 
 
@@ -51,7 +60,7 @@ class Imported:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A card that is still to be checked: its keys but for `fields` and `samples`; `samples` only where the file has
-    rows of its own."""
+    rows of its own. `lists_options` are templates of which the file says that they list the options themselves."""
 
     name: str
     keys: Mapping[str, Any]
@@ -60,6 +69,17 @@ class Draft:
     made_from: str
     samples: tuple[dict[str, Any], ...] = ()
     completion: dict[str, str] | None = None
+    lists_options: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A card that may be written: its text, the templates that got an options block, and what was found."""
+
+    path: Path
+    text: str
+    with_options: frozenset[str]
+    notes: tuple[Note, ...]
 
 
 def slug(text: str) -> str:
@@ -72,12 +92,16 @@ def slug(text: str) -> str:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Slugs that differ: a second `plain` becomes `plain-2`."""
-    found: list[str] = []
+    """Slugs that differ.
+
+    >>> distinct(["Plain", "plain 2", "plain"])
+    ['plain', 'plain-2', 'plain-3']
+    """
+    found: dict[str, None] = {}
     for name in map(slug, names):
-        number = 1 + sum(each == name or re.fullmatch(rf"{re.escape(name)}-\d+", each) is not None for each in found)
-        found.append(name if number == 1 else f"{name[:60]}-{number}")
-    return found
+        numbered = (name if number == 1 else f"{name[:59]}-{number}" for number in itertools.count(1))
+        found[next(each for each in numbered if each not in found)] = None
+    return list(found)
 
 
 def with_block(source: str) -> str:
@@ -99,11 +123,29 @@ def family_of(catalog: Catalog, hub: str, config: str | None, name: str) -> str:
     return min(DataNames(catalog.tasks.values()).families_on_hub(hub, config), default=name)
 
 
-def write_card(draft: Draft, folder: Path, catalog: Catalog) -> tuple[Path, list[Note]]:
-    """Check the card, leave out the templates with findings, and write the rest.
+def shows_options(prompt: str, options: Sequence[str]) -> bool:
+    """Whether a prompt names every option as a word or words of its own. Capital letters count only in options of a
+    single letter.
+
+    >>> shows_options("True or false? Say so.", ["True", "False"])
+    True
+    >>> shows_options("Now, is it not known? Yes or:", ["yes", "no"])
+    False
+    """
+    for option in sorted(options, key=len, reverse=True):  # "not entailed" before "entailed"
+        flags = re.IGNORECASE if len(option) > 1 else 0
+        prompt, count = re.subn(rf"(?<!\w){re.escape(option)}(?!\w)", " ", prompt, count=1, flags=flags)
+        if not count:
+            return False
+    return True
+
+
+def finish_card(draft: Draft, folder: Path, catalog: Catalog) -> Finished:
+    """Check the card, list the options where a template does not, and leave out templates with findings that are no
+    matter of style.
 
     CatalogError when the name is taken, a file is there, or the card cannot be used; NotCarried when no template is
-    left.
+    left. Nothing is written.
     """
     path = folder / f"{draft.name}.yaml"
     if draft.name in catalog.tasks:
@@ -112,67 +154,120 @@ def write_card(draft: Draft, folder: Path, catalog: Catalog) -> tuple[Path, list
     if path.exists():
         raise CatalogError(path, "a file that is there already", "a new name", "Give one with --name, or move it away.")
     columns = draft.columns
-    samples = list(draft.samples) or _made_up(draft.keys["answer"], columns)
-    templates = list(draft.templates)
+    samples = list(draft.samples) or _made_up(draft.keys, columns)
+    fixed = {**draft.keys, "made_from": draft.made_from, "fields": dict(columns.fields), "samples": samples}
+    fixed |= {"completion": draft.completion} if draft.completion else {}
     notes: list[Note] = []
+    templates = list(draft.templates)
+    with_options: frozenset[str] = frozenset()
+    if draft.keys["answer"]["kind"] == "choice" and any(not template.get("inverted") for template in templates):
+        with_options = _without_options(draft, path, {**fixed, "templates": templates})
+        templates = [
+            {**each, "input": with_block(each["input"])} if each["id"] in with_options else each for each in templates
+        ]
     while True:
         if not any(not template.get("inverted") for template in templates):
             raise NotCarried("; ".join(dict.fromkeys(note.reason for note in notes)) or "no template that is scored")
-        value = {**draft.keys, "fields": dict(columns.fields), "samples": samples, "templates": templates}
-        value |= {"completion": draft.completion} if draft.completion else {}
-        findings = {finding.template: finding for finding in _findings(draft.name, path, value)}
-        if not findings:
+        value = {**fixed, "templates": templates}
+        found_now = _findings(draft.name, path, value)
+        refused = {finding.template: finding for finding in found_now if not finding.is_warning}
+        if not refused:
             break
-        if "" in findings:
-            raise NotCarried(_reason(findings[""]))
-        for name, finding in findings.items():
-            notes.append(Note(name, "left out", _reason(finding)))
-        draft = replace(draft, completion=None) if "completion" in findings else draft
-        templates = [template for template in templates if template["id"] not in findings]
-    files.write_text(path, _header(draft) + _yaml(value))
-    return path, notes
+        if "" in refused:
+            raise NotCarried(_reason(refused[""]))
+        notes += [Note(name, "left out", _reason(finding)) for name, finding in refused.items()]
+        if "completion" in refused:
+            del fixed["completion"]
+        templates = [template for template in templates if template["id"] not in refused]
+    told = [finding for finding in found_now if finding.template != "completion"]  # a template says the same
+    notes += [Note(finding.template, "warning", _reason(finding)) for finding in told]
+    return Finished(path, _header(draft) + _yaml(value), with_options, tuple(notes))
+
+
+def write_cards(cards: Sequence[Finished]) -> tuple[Path, ...]:
+    """Write all of them, or none where one cannot be written."""
+    try:
+        for card in cards:
+            files.write_text(card.path, card.text)
+    except BaseException:
+        for card in cards:
+            card.path.unlink(missing_ok=True)  # none was there before
+        raise
+    return tuple(card.path for card in cards)
 
 
 def _reason(finding: Finding) -> str:
-    return f"{finding.problem}: {' '.join(finding.text.split())}"
+    return f"{finding.problem}: {finding.text!r}"
+
+
+def _without_options(draft: Draft, path: Path, value: Mapping[str, Any]) -> frozenset[str]:
+    """The scored templates that do not list the options, neither by name nor in words, on any of the samples."""
+    task, examples = _read(draft.name, path, value)
+    if draft.samples:  # rows of somebody's may name an option by accident
+        examples = [replace(example, fields=dict.fromkeys(example.fields, "")) for example in examples]
+    lacking = set()
+    for template in task.scored_templates:
+        if template.id in draft.lists_options:
+            continue
+        for example in examples:
+            try:
+                prompt = render(example, task, template)
+            except OpenFlanError:
+                break  # a finding later on
+            if not shows_options(prompt.input, prompt.options):
+                lacking.add(template.id)
+                break
+    return frozenset(lacking)
 
 
 def _findings(name: str, path: Path, value: Mapping[str, Any]) -> list[Finding]:
+    return lint(*_read(name, path, value))
+
+
+def _read(name: str, path: Path, value: Mapping[str, Any]) -> tuple[Task, list[Example]]:
     card = files.parse(Card, value, path, CatalogError)
     assert card.source is not None  # an import makes no members
     task = Task(name, "user", card, card.source, {}, path)
     examples, dropped = adapt(task, card.samples, "samples")
     if dropped:
         raise NotCarried("; ".join(dropped))
-    return lint(task, examples)
+    return task, examples
 
 
-def _made_up(answer: Mapping[str, Any], columns: Columns) -> list[dict[str, Any]]:
+def _made_up(keys: Mapping[str, Any], columns: Columns) -> list[dict[str, Any]]:
     """Rows in the form that the card expects, one for each label, or two where options are the row's own."""
+    answer = keys["answer"]
     if answer["kind"] == "text":
         golds: list[Any] = ["one answer", "another answer"]
     else:
         golds = list(range(len(answer.get("options") or (0, 1))))
-    return [_sample(i, gold, answer, columns) for i, gold in enumerate(golds)]
+    rows = [_sample(i, gold, answer, columns) for i, gold in enumerate(golds)]
+    for row, path in itertools.product(rows, keys.get("drop_if", ())):
+        if path not in (*columns.fields.values(), answer.get("gold"), answer.get("references")):
+            _put(row, path, "kept")
+    return rows
 
 
 def _sample(number: int, gold: Any, answer: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for name, path in columns.fields.items():
-        word = f"{name.replace('_', ' ')} of the {_ORDINALS[number % 10]} sample"
+        word = f"{name.replace('_', ' ')} of the {_ORDINALS[number % len(_ORDINALS)]} sample"
         num_entries = max(columns.lists.get(path, 0), 3)
         _put(row, path, [f"{part} {word}" for part in _ORDINALS[:num_entries]] if path in columns.lists else word)
     options_from: Sequence[str] = answer.get("options_from") or ()
+    if len(options_from) > len(_ORDINALS):
+        raise NotCarried(f"{len(options_from)} options")
+    num_options = max(columns.lists.get(options_from[0], 0), 3) if len(options_from) == 1 else len(options_from)
+    row_options = [f"{word} option" for word in _ORDINALS[:num_options]]
     for i, path in enumerate(options_from):
-        several = [f"{word} option" for word in _ORDINALS[: max(columns.lists.get(path, 0), 3)]]
-        _put(row, path, several if len(options_from) == 1 else f"{_ORDINALS[i]} option")
+        _put(row, path, row_options if len(options_from) == 1 else row_options[i])
     if answer["kind"] == "text":
         _put(row, answer["references"], [gold] if answer["references"] in columns.lists else gold)
         return row
     if (among := answer.get("gold_values_from")) is not None:
         if among not in options_from:
-            _put(row, among, list("ABCDEFGHIJ"[: max(columns.lists.get(options_from[0], 0), 3)]))
-        gold = ("first option", "second option")[gold] if among in options_from else ("A", "B")[gold]
+            _put(row, among, list(ascii_uppercase[: len(answer.get("options") or row_options)]))
+        gold = f"{_ORDINALS[gold]} option" if among in options_from else ascii_uppercase[gold % 26]
     elif (values := answer.get("gold_values")) is not None:
         gold = values[gold]
     _put(row, answer["gold"], gold)
@@ -184,7 +279,7 @@ def _put(row: dict[str, Any], path: str, value: Any) -> None:
     for part in parents:
         row = row.setdefault(part, {})
         if not isinstance(row, dict):
-            raise NotCarried(NO_GOLD)  # one column both as a text and as an object
+            raise NotCarried(f"the column {path}, which is both a text and an object")
     row[last] = value
 
 
@@ -202,7 +297,7 @@ _Dumper.add_representer(
 
 
 def _header(draft: Draft) -> str:
-    lines = [f"# Made from {draft.made_from} by `openflan import`."]
+    lines = ["# Made by `openflan import`."]
     if not draft.samples:
         lines.append(
             "# The samples are made up from the names of the columns: put rows of your own writing in their place."

@@ -21,7 +21,8 @@ class Function:
 
 def read_tagged(path: Path, objects: Sequence[str] = ()) -> dict[str, Any]:
     """The mapping that a file holds. `objects` are tags whose mappings are read as plain ones; `!function` becomes a
-    `Function`. DataError for any other tag, an alias, and a file that is no mapping."""
+    `Function`. An alias may stand for a small mapping: PyYAML writes one for an object that it meets twice. DataError
+    for any other tag or alias, and for a file that is no mapping."""
     tags: Tags = {"!function": _function, "tag:yaml.org,2002:null": lambda _: None, **dict.fromkeys(objects, _mapping)}
     value = read_yaml(path, DataError, tags)
     if not isinstance(value, dict):

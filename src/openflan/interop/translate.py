@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from jinja2 import Environment, TemplateError, nodes
 
@@ -22,8 +23,8 @@ _STRIPPED = ("strip", "lstrip", "rstrip")  # fields of an example are stripped a
 _NO_FILTERS = ("string", "trim", "int", "safe")  # fields are text
 _FILTERS = {"lower": "lower", "length": "length", "count": "length", "join": "join"}
 _OPERATORS = {"eq": "==", "ne": "!=", "in": "in", "notin": "not in"}
-_SPACE = ((r"\t", " "), (r"(?<=\S) {2,}", " "), (r"[^\S\n]+\n", "\n"), (r"\n[^\S\n]+", "\n"), (r"\n{3,}", "\n\n"))
-_STOPS = (r"\b(e\.g|i\.e|etc|cf|vs)\.,", r"\1.")
+_SIGNS = {**_OPERATORS, "gt": ">", "gteq": ">=", "lt": "<", "lteq": "<="}
+_MOST_SHOWN = 80  # characters of an expression that a reason names
 
 
 class NotCarried(Exception):
@@ -52,7 +53,7 @@ def parse_jinja(source: str) -> list[nodes.Node]:
     try:
         return _ENVIRONMENT.parse(source).body
     except (TemplateError, RecursionError) as exc:
-        raise NotCarried(f"no Jinja: {exc}") from exc
+        raise NotCarried(f"no Jinja: {exc or type(exc).__name__}") from exc
 
 
 def column(node: nodes.Node) -> str | None:
@@ -85,17 +86,6 @@ def only_expression(body: Sequence[nodes.Node]) -> nodes.Expr | None:
     return parts[0]
 
 
-def tidy(text: str) -> str:
-    """White space and stops as `openflan tasks check` wants them.
-
-    >>> tidy("Which,  e.g., one? \\n\\n\\n\\nSay it. ")
-    'Which, e.g. one?\\n\\nSay it.'
-    """
-    for pattern, put in (*_SPACE, _STOPS):
-        text = re.sub(pattern, put, text)
-    return text.strip()
-
-
 def plain_text(text: str) -> str:
     """Text as a template that says just that. NotCarried for braces that a template would read as its own."""
     if re.search(r"\{\{|\{%|\{#|\}\}|%\}|#\}", text):
@@ -113,12 +103,14 @@ class Translator:
     loop_names: set[str] = field(default_factory=set)
 
     def template(self, body: Sequence[nodes.Node]) -> str:
-        """Our source for a whole template. NotCarried, or what our own compiler refuses as NotCarried."""
-        source = tidy(self._body(body))
+        """Our source for a whole template, its text as it stands. NotCarried where our own compiler refuses it."""
         try:
+            source = self._body(body)
             compile_pattern(source, "the translation")
         except CatalogError as exc:
             raise NotCarried(exc.found) from exc
+        except RecursionError as exc:
+            raise NotCarried("too many parts within parts") from exc
         return source
 
     def _body(self, body: Sequence[nodes.Node]) -> str:
@@ -178,7 +170,7 @@ class Translator:
             return f"{self._expression(node.node)}[{node.arg.value}]"
         if isinstance(node, nodes.Filter | nodes.Call):
             return self._call(node)
-        raise NotCarried(f"the expression {_words(node)}")
+        raise NotCarried(f"the expression {said(node)}")
 
     def _call(self, node: nodes.Filter | nodes.Call) -> str:
         """A filter, or a method that means the same."""
@@ -187,7 +179,7 @@ class Translator:
         elif isinstance(node.node, nodes.Getattr):
             name, of = node.node.attr, node.node.node
         else:
-            raise NotCarried(f"the function {_words(node.node)}")
+            raise NotCarried(f"the function {said(node.node)}")
         if of is None or node.kwargs or (node.args and name != "join"):
             raise NotCarried(f"the filter {name}")
         if name == "first":
@@ -255,12 +247,56 @@ def _tag(node: nodes.Node) -> str:
     return "for with a condition or several names" if isinstance(node, nodes.For) else type(node).__name__.lower()
 
 
-def _words(node: nodes.Node) -> str:
-    """What an expression is, in a few words."""
-    if isinstance(node, nodes.Name):
-        return node.name
-    if isinstance(node, nodes.Test):
-        return f"is {node.name}"
-    if isinstance(node, nodes.Getattr):
-        return f".{node.attr}"
+def said(node: nodes.Node | None) -> str:
+    """An expression as its author may have written it, for reasons.
+
+    >>> said(only_expression(parse_jinja("{{ a[:-1] | join(', ') if b.c == 2 else f(d) }}")))
+    "a[:-1] | join(', ') if b.c == 2 else f(d)"
+    """
+    text = _said(node)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} ..."
+
+
+def _said(node: Any) -> str:
+    def listed(items: Iterable[Any]) -> str:
+        return ", ".join(map(_said, items))
+
+    match node:
+        case nodes.Name():
+            return str(node.name)
+        case nodes.Const():
+            return repr(node.value)
+        case nodes.TemplateData():
+            return repr(node.data)
+        case nodes.Getattr():
+            return f"{_said(node.node)}.{node.attr}"
+        case nodes.Getitem():
+            return f"{_said(node.node)}[{_said(node.arg)}]"
+        case nodes.Slice():
+            parts = ["" if part is None else _said(part) for part in (node.start, node.stop)]
+            return ":".join([*parts, _said(node.step)] if node.step else parts)
+        case nodes.Filter():
+            given = f"({listed(node.args)})" if node.args else ""
+            return f"{_said(node.node)} | {node.name}{given}" if node.node is not None else node.name
+        case nodes.Test():
+            return f"{_said(node.node)} is {node.name}"
+        case nodes.Call():
+            return f"{_said(node.node)}({listed(node.args)})"
+        case nodes.Compare():
+            return _said(node.expr) + "".join(f" {_SIGNS[op.op]} {_said(op.expr)}" for op in node.ops)
+        case nodes.CondExpr():
+            other = f" else {_said(node.expr2)}" if node.expr2 is not None else ""
+            return f"{_said(node.expr1)} if {_said(node.test)}{other}"
+        case nodes.BinExpr():
+            return f"{_said(node.left)} {node.operator} {_said(node.right)}"
+        case nodes.UnaryExpr():
+            return f"{node.operator}{' ' if node.operator == 'not' else ''}{_said(node.node)}"
+        case nodes.Concat():
+            return " ~ ".join(map(_said, node.nodes))
+        case nodes.List():
+            return f"[{listed(node.items)}]"
+        case nodes.Tuple():
+            return f"({listed(node.items)})"
+        case nodes.Dict():
+            return "{" + ", ".join(f"{_said(pair.key)}: {_said(pair.value)}" for pair in node.items) + "}"
     return f"({type(node).__name__.lower()})"

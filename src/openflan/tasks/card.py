@@ -159,6 +159,8 @@ class Card(Strict):
     group_by: tuple[str, ...] = ()
     """Fields that rows share when they are parts of one question: they are drawn together wherever rows are drawn."""
     licence: str
+    made_from: str | None = None
+    """The file of another project that the wordings were taken from, as they are: findings of style are warnings."""
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
     samples: tuple[dict[str, Any], ...] = ()

@@ -23,6 +23,7 @@ from openflan.templates.pattern import compile_pattern
 from openflan.templates.render import Prompt, render
 
 _SHOWN_CHARACTERS = 60
+_STYLE = frozenset({"double punctuation", "stray braces", "stray space", "a duplicate template"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,13 @@ class Finding:
     uid: str
     problem: str
     text: str
+    is_warning: bool = False
+    """A matter of style in a wording of somebody else's."""
 
     def __str__(self) -> str:
+        kind = "warning: " if self.is_warning else ""
         template = f", template {self.template}" if self.template else ""
-        return f"{self.path}{template}, {self.uid or self.task}: {self.problem}: {self.text!r}"
+        return f"{kind}{self.path}{template}, {self.uid or self.task}: {self.problem}: {self.text!r}"
 
 
 def lint(task: Task, examples: Sequence[Example]) -> list[Finding]:
@@ -51,7 +55,9 @@ def lint(task: Task, examples: Sequence[Example]) -> list[Finding]:
     found: dict[tuple[str, str], Finding] = {}
 
     def add(template: str, problem: str, uid: str, text: str) -> None:
-        found.setdefault((template, problem), Finding(task.path, task.name, template, uid, problem, _cut(text)))
+        is_warning = task.card.made_from is not None and problem in _STYLE
+        finding = Finding(task.path, task.name, template, uid, problem, _cut(text), is_warning)
+        found.setdefault((template, problem), finding)
 
     for problem, uid, text in [*row_problems(examples), *data_problems(task, examples)]:
         add("", problem, uid, text)
@@ -87,7 +93,9 @@ def _static(task: Task, template: Template, examples: Sequence[Example]) -> Iter
         yield "an unknown name", f"{name} ({did_you_mean(name, known)})"
     if template.inverted and asked & given:
         yield "the target in the prompt", ", ".join(sorted(asked & given))
-    if not template.inverted and choice and template.id != "completion" and "options_block" not in asked:
+    own_wording = task.card.made_from is None  # others' may list the options in their own way
+    shows_block = template.inverted or not choice or template.id == "completion" or "options_block" in asked
+    if own_wording and not shows_block:
         yield "no options block", template.input
     if not examples:
         yield "no examples to look at", task.name
