@@ -289,7 +289,7 @@ UNUSABLE = {
     "one more": (lambda f: change_weights(f, more=torch.ones(2)), r"ask for \(more\); expected 28 tensors"),
     "half the weights": (lambda f: (f / WEIGHTS).write_bytes((f / WEIGHTS).read_bytes()[:999]), "the weights of an ad"),
     "not JSON": (lambda f: (f / "adapter_config.json").write_text("{"), "a file that cannot be read"),
-    "a list": (lambda f: (f / "adapter_config.json").write_text("[]"), "found list; expected an object in JSON"),
+    "a list": (lambda f: (f / "adapter_config.json").write_text("[]"), "found a list; expected an object in JSON"),
     "another kind": (another_kind, "an adapter of type .*IA3; expected LORA or PROMPT_TUNING"),
 }
 

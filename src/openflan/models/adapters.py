@@ -32,7 +32,7 @@ from transformers.pytorch_utils import Conv1D
 
 from openflan import files
 from openflan.errors import ModelError
-from openflan.models.folder import ADAPTER_BASE, ADAPTER_WEIGHTS, EMBEDDED, model_fingerprint
+from openflan.models.folder import ADAPTER_BASE, ADAPTER_WEIGHTS, EMBEDDED, recorded_fingerprint
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.settings import LoraSettings, PromptTuningSettings
 from openflan.streams import fingerprint, seed_of
@@ -135,7 +135,7 @@ def save_adapter(model: HuggingFaceModel, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save_file(tensors, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     config.save_pretrained(str(folder))
-    record = {"path": "base" if embedded else str(base), "fingerprint": model_fingerprint(str(base))}
+    record = {"path": "base" if embedded else str(base), "fingerprint": recorded_fingerprint(base)}
     files.write_json(folder / ADAPTER_BASE, record)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from openflan import files
 from openflan.errors import ModelError
 from openflan.streams import file_fingerprint, fingerprint
 
@@ -15,18 +17,30 @@ ADAPTER_BASE = "adapter_base.json"
 """Written beside an adapter: the path and fingerprint of the model that it was trained on."""
 PROMPT_FORMAT = "prompt_format.json"
 """Written beside tuned weights: `separator` and `chat_template`, without which the model is asked what it never saw."""
-PARTS = ("*.safetensors", CONFIG, ADAPTER, "tokenizer.json", "tokenizer_config.json")
+GENERATION = "generation_config.json"
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
+SHAPE = (CONFIG, ADAPTER)
+WORDS = (
+    *("tokenizer*", "vocab*", "merges*", "special_tokens_map.json", "added_tokens.json", "*.model", "*.tiktoken"),
+    *("chat_template*", "additional_chat_templates/*"),
+)
+"""The files that decide which ids a text gets, under the names that transformers' tokenizers give them."""
+RECORDED = ("*.safetensors", *SHAPE, "tokenizer.json", "tokenizer_config.json")
+"""What an adapter's record of its base model is made of; those of older adapters stay valid."""
+POINTER = b"version https://git-lfs"
 
 
 def model_folder(path: str, needs_weights: bool = True) -> Path:
-    """The folder that a model path means: of a whole model, or of an adapter. ModelError when it holds neither."""
+    """The folder that a model path means: of a whole model, or of an adapter. ModelError when it holds neither, or when
+    one of its files is a link to nothing or a pointer to a file that was not downloaded."""
     folder = EMBEDDED if path == "base" else Path(path)
+    check_files(folder, needs_weights)
     if is_adapter(folder):
-        if not (folder / ADAPTER_WEIGHTS).is_file():
+        if not os.path.isfile(folder / ADAPTER_WEIGHTS):
             raise ModelError(folder, f"no {ADAPTER_WEIGHTS}", "weights in safetensors format", "Save it again.")
         return folder
-    if not (folder / CONFIG).is_file():
-        found = "no such folder" if not folder.is_dir() else f"a folder without {CONFIG}"
+    if not os.path.isfile(folder / CONFIG):
+        found = "no such folder" if not os.path.isdir(folder) else f"a folder without {CONFIG}"
         raise ModelError(
             folder, found, "a model folder in Hugging Face format", "Check model.path (`base` is built in)."
         )
@@ -35,9 +49,39 @@ def model_folder(path: str, needs_weights: bool = True) -> Path:
     return folder
 
 
+def check_files(folder: Path, needs_weights: bool = True) -> None:
+    """See that each file of a model or tokenizer is there, whole; without `needs_weights` weights may be missing."""
+    try:
+        for path in _matching(folder, (*(WEIGHTS if needs_weights else ()), *SHAPE, *WORDS, GENERATION)):
+            if not path.exists():
+                do = "Download the model again: what the link means is gone."
+                raise ModelError(path, "a link to a file that is not there", "the file", do)
+            if not path.is_file():
+                raise ModelError(path, "no regular file", "a file of a model", "Save the model again.")
+            with path.open("rb") as file:
+                if file.read(len(POINTER)) == POINTER:
+                    do = "Run `git lfs pull` in the folder, or download the file itself."
+                    raise ModelError(path, "a pointer of Git LFS in place of the file", "the file", do)
+    except OSError as exc:
+        found = f"a folder that cannot be read ({exc.strerror or exc})"
+        raise ModelError(folder, found, "the folder of a model", "Check the path.") from exc
+
+
+def _matching(folder: Path, patterns: Iterable[str]) -> list[Path]:
+    if not os.path.isdir(folder):  # false, too, for a path of a form that no folder can have
+        return []
+    found: set[Path] = set()
+    for pattern in patterns:
+        if "*" in pattern:
+            found.update(folder.glob(pattern))
+        elif os.path.lexists(folder / pattern):  # glob passes over a name whose link leads nowhere
+            found.add(folder / pattern)
+    return sorted(path for path in found if not path.is_dir())
+
+
 def is_adapter(folder: Path) -> bool:
     """Whether the folder holds an adapter in peft's format, whose base model lies elsewhere."""
-    return (folder / ADAPTER).is_file()
+    return os.path.isfile(folder / ADAPTER)  # which takes paths that no folder can have, too
 
 
 def base_folder(folder: Path, needs_weights: bool = True) -> Path:
@@ -51,21 +95,37 @@ def base_folder(folder: Path, needs_weights: bool = True) -> Path:
     named = "base" if record.get("path") == "base" else str(_read(folder / ADAPTER).get("base_model_name_or_path"))
     do = f"Put it back, or change base_model_name_or_path in {ADAPTER}."
     base = EMBEDDED if named == "base" else Path(named)
-    if is_adapter(base) or not (base / CONFIG).is_file():
+    if is_adapter(base) or not os.path.isfile(base / CONFIG):
         raise ModelError(folder, f"an adapter whose base model {named} is no model folder here", "its base model", do)
     base = model_folder(str(base), needs_weights)
     known = record.get("fingerprint")
-    if known and needs_weights and known != model_fingerprint(str(base)):
+    if known and needs_weights and known != recorded_fingerprint(base):
         found = f"an adapter whose base model {named} has changed since"
         raise ModelError(folder, found, f"the model with fingerprint {known}", do)
     return base
 
 
 def model_fingerprint(path: str) -> str:
-    """Changes whenever weights, shape or tokenizer in the folder do; an adapter's also with its base model."""
+    """Changes whenever weights, shape, tokenizer, chat template or end-of-text ids in the folder do; an adapter's also
+    with its base model."""
     folder = model_folder(path)
-    own = file_fingerprint(file for pattern in PARTS for file in folder.glob(pattern))
-    return fingerprint([own, model_fingerprint(str(base_folder(folder)))]) if is_adapter(folder) else own
+    own = [file_fingerprint(_matching(folder, (*WEIGHTS, *SHAPE, *WORDS))), end_ids(folder)]
+    return fingerprint([*own, model_fingerprint(str(base_folder(folder)))] if is_adapter(folder) else own)
+
+
+def recorded_fingerprint(base: Path) -> str:
+    """Of the weights and the tokenizer that an adapter was trained with."""
+    return file_fingerprint(_matching(base, RECORDED))
+
+
+def end_ids(folder: Path) -> tuple[int, ...]:
+    """The ids at which the folder's own generation config ends a text; none where it names none."""
+    found = _read(folder / GENERATION).get("eos_token_id") if (folder / GENERATION).is_file() else None
+    ids = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(type(i) is int and i >= 0 for i in ids):
+        expected = "an id or a list of ids"
+        raise ModelError(folder / GENERATION, f"eos_token_id {str(found)[:100]}", expected, "Save the model again.")
+    return tuple(dict.fromkeys(ids))
 
 
 def prompt_format(folder: Path) -> dict[str, Any]:
@@ -84,10 +144,4 @@ def unloadable(folder: Path, exc: BaseException, expected: str) -> ModelError:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise ModelError(path, f"a file that cannot be read ({exc})", "JSON", "Save the adapter again.") from exc
-    if not isinstance(value, dict):
-        raise ModelError(path, type(value).__name__, "an object in JSON", "Save the adapter again.")
-    return value
+    return files.read_json_object(path, ModelError, "Save the model again.")

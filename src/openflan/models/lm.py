@@ -272,6 +272,12 @@ class HuggingFaceModel:
 
     def _check_causal(self, where: Path, start: list[int], end: list[int], other: list[int]) -> None:
         first, second = (self._logits_alone([*start, *rest])[: len(start)] for rest in (end, other))
+        if not first.isfinite().all():
+            do = "Download or save the model again; where its weights are finite, use another dtype."
+            raise ModelError(where, "logits that are not finite, as of weights with NaN", "finite numbers", do)
+        if not first.std():
+            do = "Download or save the model again."
+            raise ModelError(where, "logits that are all equal, as of an output head of zeros", "a trained model", do)
         if not _distance(first, second) < self._tolerance:
             raise ModelError(where, "a model that looks ahead", "a causal language model", "Choose another one.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tokenizers import models as bpe
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from openflan.errors import ModelError
-from openflan.models.folder import EMBEDDED, unloadable
+from openflan.models.folder import EMBEDDED, check_files, unloadable
 from openflan.streams import fingerprint
 from openflan.tokens.codec import Codec
 
@@ -57,7 +58,8 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     ModelError: no such folder, no tokenizer in it, a damaged one.
     """
     folder = EMBEDDED if path == "base" else Path(path)
-    if not folder.is_dir():
+    check_files(folder, needs_weights=False)
+    if not os.path.isdir(folder):
         raise ModelError(folder, "no such folder", "one with a tokenizer", "Check the path (`base` is built in).")
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -29,6 +29,7 @@ from openflan.models.remote import RemoteModel, load_remote
 from openflan.models.settings import ModelSettings
 from openflan.streams import file_fingerprint, fingerprint
 from openflan.study.directory import read_config
+from openflan.study.identity import EvaluationIdentity, library_versions, prediction_code
 from openflan.study.job import PLACE, is_launched
 from openflan.study.launch import places, starting_deaf
 from openflan.study.prepare import Rows
@@ -39,9 +40,6 @@ from openflan.tasks.catalog import COLLECTIONS, USER, Catalog, Task, load_catalo
 from openflan.tasks.example import Example
 from openflan.tasks.sources import lacks_split
 from openflan.tasks.splits import Split
-from openflan.tokens.store import code_fingerprint
-
-SCORER_VERSION = 2  # of what a prediction is; another one never continues an old store
 
 OnPredictions = Callable[[Sequence[Prediction], int], None]
 """Told each batch, and how many predictions there will be; where processes share the work, of the first one's part."""
@@ -125,7 +123,6 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
     content = [
         [[e.uid, e.fields, e.answer] for e in some] for which in (examples, dev, pools) for some in which.values()
     ]
-    cards = file_fingerprint({task.path for task in chosen})
     settings = {
         **asking.settings.deciding(),
         "show_options": asking.show_options,
@@ -134,8 +131,18 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
     _use_cores(part)
     model = remote or _load(asking.model)
     lengths = limits_of_answers(limits(asking.model, model.max_positions), model.max_positions)
-    identity = [SCORER_VERSION, code_fingerprint(), known, settings, asking.seed, content, cards, astuple(lengths)]
-    folder = asking.out / f"{called}-{fingerprint(identity)[:12]}"
+    identity = EvaluationIdentity(
+        model=known,
+        codec=model.codec.fingerprint,
+        settings=settings,
+        seed=asking.seed,
+        rows=fingerprint(content),
+        cards=file_fingerprint({task.path for task in chosen}),
+        lengths=(lengths.max_input_tokens, lengths.max_target_tokens),
+        code=prediction_code(),
+        libraries=library_versions(),
+    )
+    folder = asking.out / f"{called}-{identity.key}"
     with files.exclusive(folder, wait=False) if part.rank == 0 else nullcontext():
         record = EvaluationRecord(
             name=called,

@@ -15,6 +15,7 @@ from openflan.errors import ConfigError
 from openflan.evaluation.requests import Request, check_shots, draw_pool, requests_for
 from openflan.evaluation.run import evaluate
 from openflan.models.adapters import add_adapter
+from openflan.models.folder import model_fingerprint
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model, load_weights, save_model
 from openflan.models.settings import ModelSettings
@@ -128,7 +129,8 @@ def _tune(
     if (saved / files.DONE).is_file():
         load_weights(model, saved)
         return
-    identity = fingerprint([prompts, job.kind, config.train.deciding(), config.model, config.seed])
+    base = model_fingerprint(config.model.path)
+    identity = fingerprint([prompts, job.kind, config.train.deciding(), config.model, base, config.seed])
     train(model, packs_of, num_updates, config.train, job.folder, identity, config.seed, on_update, describe)
     if rank() == 0:
         save_model(model, saved, asked_with=config.model.model_dump(include={"separator", "chat_template"}))
