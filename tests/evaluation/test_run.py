@@ -264,15 +264,17 @@ def test_inverted_templates_are_never_asked():
 
 
 def test_examples_of_a_group_share_its_name(model, tmp_path) -> None:
-    grouped = toy_task("mood", group_by=["text"])
+    grouped = toy_task("mood", group_by=["text"], unit=["text"])
     examples = [
         choice_example(n, text, ("good", "bad"), gold=0) for n, text in enumerate(["the cat", "the cat", "ran"])
     ]
     requests = requests_for([grouped], {"mood": examples})
-    first, second, third = [p.group for p in evaluate(model, requests, SETTINGS, LENGTHS, tmp_path / "p.jsonl")][::2]
+    found = evaluate(model, requests, SETTINGS, LENGTHS, tmp_path / "p.jsonl")
+    first, second, third = [p.group for p in found][::2]
     assert first == second != third and len(first) == len(third) == 16
+    assert [p.unit for p in found][::2] == [first, second, third]
     plain = evaluate(model, requests_for([MOOD], {"mood": examples}), SETTINGS, LENGTHS, tmp_path / "plain.jsonl")
-    assert {p.group for p in plain} == {""}
+    assert {(p.group, p.unit) for p in plain} == {("", "")}
 
 
 def solved(num: int, task: str = "mood") -> list[Example]:

@@ -158,6 +158,12 @@ def test_every_template_stands_below_where_it_is_asked_for() -> None:
     assert shown(scores(record(), [result], []))[4:] == ["accuracy, 1,000 rows"]
 
 
+def test_units_stand_beside_rows_where_they_are_fewer() -> None:
+    assert shown(scores(record(), [RTE.model_copy(update={"num_units": 1000})], []))[4:] == ["accuracy, 1,000 rows"]
+    few = RTE.model_copy(update={"num_units": 250})
+    assert shown(scores(record(), [few], []))[4:] == ["accuracy, 1,000 rows, 250 units"]
+
+
 def test_averages_stand_below() -> None:
     lines = shown(scores(record(), [RTE], [MEAN, MEAN.model_copy(update={"name": "all clusters", "score": None})]))
     assert lines[5:] == [

@@ -5,7 +5,8 @@ import pytest
 from openflan.errors import RunError
 from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults, TaskRow
 
-ROW = {"held_out": "nli", "arm": "tuned", "score": 0.5, "low": 0.4, "high": 0.6, "num_examples": 40, "num_templates": 5}
+ROW = {"held_out": "nli", "arm": "tuned", "score": 0.5, "low": 0.4, "high": 0.6, "num_examples": 40}
+ROW |= {"num_units": 20, "num_templates": 5}
 GAP = {"held_out": "nli", "a": "tuned", "b": "untuned, options", "difference": 0.1, "low": 0.0, "high": 0.2}
 GAP |= {"p_value": 0.05, "adjusted": 0.1, "detectable": 0.14, "num_unpaired": 0}
 TASK = {**ROW, "task": "rte", "metric": "accuracy", "spread": 0.01, "num_prompts": 200, "num_unscored": 1, "num_cut": 2}
@@ -24,20 +25,28 @@ RUN = {
     "fingerprints": {"plan": "abc"},
 }
 RESULTS = {"rows": [ROW], "differences": [GAP], "seconds": {"tune": 1.5}, "tasks": [TASK], "details": [DETAIL]}
-RESULTS |= {"runs": [RUN]}
+RESULTS |= {"runs": [RUN], "cluster_mean": "tasks"}
 
 
 def test_the_file_reads_back_and_keeps_its_form() -> None:
     results = StudyResults.from_json(json.loads(json.dumps(RESULTS)))
     assert results.to_json() == RESULTS
     assert results == StudyResults(
-        rows=(ResultRow(held_out="nli", arm="tuned", score=0.5, low=0.4, high=0.6, num_examples=40, num_templates=5),),
+        rows=(ResultRow.model_validate(ROW),),
         differences=(Difference.model_validate(GAP),),
         seconds={"tune": 1.5},
         tasks=(TaskRow.model_validate(TASK),),
         details=(Detail.model_validate(DETAIL),),
         runs=(Run.model_validate(RUN),),
+        cluster_mean="tasks",
     )
+
+
+def test_results_of_an_earlier_version_are_read() -> None:
+    value = json.loads(json.dumps(RESULTS))
+    del value["cluster_mean"], value["rows"][0]["num_units"], value["tasks"][0]["num_units"]
+    results = StudyResults.from_json(value)
+    assert (results.cluster_mean, results.rows[0].num_units, results.tasks[0].num_units) == (None, None, None)
 
 
 def test_unknown_and_missing_keys_are_told_at_once() -> None:
@@ -49,7 +58,7 @@ def test_unknown_and_missing_keys_are_told_at_once() -> None:
         StudyResults.from_json({**RESULTS, "rows": [row]})
 
 
-@pytest.mark.parametrize("key", list(RESULTS))
+@pytest.mark.parametrize("key", [key for key in RESULTS if key != "cluster_mean"])
 def test_every_key_is_required(key: str) -> None:
     with pytest.raises(RunError, match=key):
         StudyResults.from_json({name: value for name, value in RESULTS.items() if name != key})

@@ -97,6 +97,11 @@ def test_a_packaged_card_in_another_clusters_folder(write_card, tmp_path, monkey
     [
         ({"fieldz": {}}, r"fieldz \(unknown key; Did you mean fields\?\)"),
         ({"group_by": ["text", "texts"]}, "`group_by` names texts, which `fields` does not"),
+        ({"unit": ["passage"]}, "`unit` names passage, which `fields` does not"),
+        (
+            {"fields": {"text": "text", "line": "line"}, "group_by": ["line"], "unit": ["text"]},
+            "`unit` names text, which `group_by` does not: a unit holds whole groups",
+        ),
         ({"licence": None}, "licence: Field required"),
         ({"fields": {"answer": "text"}}, "fields may not be called answer"),
         ({"source": {"local": "../etc"}}, "source.local: String should match"),

@@ -68,6 +68,8 @@ def _facts(task: Task) -> dict[str, object]:
         "aliases": list(task.card.aliases),
         "derived_from": list(task.derived_from),
         "metrics": list(task.metrics),
+        "group_by": list(task.card.group_by),
+        "unit": list(task.card.unit),
         "licence": task.card.licence,
         "source": task.source.model_dump(mode="json", exclude_none=True),
     }
@@ -84,7 +86,8 @@ def show(name: str, catalog: Cards = None, as_json: Json = False) -> None:
         print(json.dumps(_facts(task), indent=1))
         return
     for key, value in _facts(task).items():
-        print(f"{key.replace('_', ' '):<17}{_words(value)}")
+        if value or key not in ("group_by", "unit"):
+            print(f"{key.replace('_', ' '):<17}{_words(value)}")
     print(f"{'card':<17}{task.path}")
 
 

@@ -1,8 +1,8 @@
 """What predictions earn. Some metrics give each prediction a credit and average; others read all of a task together.
 
 Both are one type here. A `Metric` turns every prediction into a few numbers that add up (a credit; a cell of a
-confusion table; counts of n-grams), and their sums into a value. So whatever draws test rows again, as a bootstrap
-does, needs one sum per draw and never looks at the predictions again.
+confusion table; counts of n-grams), and their sums into a value. So whatever leaves test rows out, as the jackknife
+does, needs sums alone and never looks at the predictions again.
 
 An unscored prediction has nothing that the metric reads (no options, no text, no reference). It is never taken for a
 wrong one.
@@ -37,12 +37,14 @@ class Metric:
     """`statistics`: the predictions of one task, n of them, to [n, s], a row of NaN for an unscored one.
 
     `value`: sums of such rows, [..., s], to values [...]. The first number of a row says how many observations it
-    stands for: 1, or 0 where another row speaks for it. `needs`: the answers that it can score.
+    stands for: 1, or 0 where another row speaks for it. `needs`: the answers that it can score. `lowest`: the lowest
+    value there is; the highest is 1.
     """
 
     statistics: Callable[[Sequence[Prediction], Normalisation], Array]
     value: Callable[[Array], Array]
     needs: Needs
+    lowest: float = 0.0
 
 
 def find_metric(name: str) -> Metric:
@@ -231,12 +233,14 @@ def _confusion(predictions: Sequence[Prediction], normalisation: Normalisation) 
     return rows
 
 
-def _of_table(function: Callable[[Array], Array], needs: Needs = "a choice among fixed options") -> Metric:
+def _of_table(
+    function: Callable[[Array], Array], needs: Needs = "a choice among fixed options", lowest: float = 0.0
+) -> Metric:
     def value(sums: Array) -> Array:
         num_options = math.isqrt(sums.shape[-1] - 1)
         return function(sums[..., 1:].reshape(*sums.shape[:-1], num_options, num_options))
 
-    return Metric(_confusion, value, needs)
+    return Metric(_confusion, value, needs, lowest)
 
 
 def _bleu_counts(predictions: Sequence[Prediction], normalisation: Normalisation) -> Array:
@@ -279,8 +283,8 @@ METRICS: dict[str, Metric] = {
     "group_exact_match": Metric(_group_credits, mean_value, "a choice"),
     "binary_f1": _of_table(tables.binary_f1, "a choice between two fixed options"),
     "macro_f1": _of_table(tables.macro_f1),
-    "matthews": _of_table(tables.matthews),
-    "pearson": _of_table(tables.pearson),
-    "spearman": _of_table(tables.spearman),
+    "matthews": _of_table(tables.matthews, lowest=-1.0),
+    "pearson": _of_table(tables.pearson, lowest=-1.0),
+    "spearman": _of_table(tables.spearman, lowest=-1.0),
     "bleu": Metric(_bleu_counts, _bleu, "text"),
 }

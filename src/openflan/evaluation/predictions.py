@@ -11,7 +11,7 @@ from typing import Any
 from openflan import files
 from openflan.errors import RunError
 
-_OPTIONAL = {"prior_logprobs", "group", "num_exemplars", "num_cut_words", "at_limit", "unscored"}
+_OPTIONAL = {"prior_logprobs", "group", "unit", "num_exemplars", "num_cut_words", "at_limit", "unscored"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class Prediction:
     `logprobs` may hold values that are not finite: the record stores what the model said, `metrics` refuses to score
     it. The others may be left out, and are then left out of the JSON form, too: `prior_logprobs`, the log-prob of each
     option without the prompt, which PMI and the option-prior baseline need; `group`, what the example is a part of
-    (MultiRC's question, of which every example judges one answer): examples of one group are no independent
-    observations; `num_exemplars` and `num_cut_words`, how many solved examples the prompt has and how many words it
-    lost to fit; `at_limit`, whether the text was still going on after the last token allowed; `unscored`, why there is
-    neither an option's log-prob nor a text.
+    (MultiRC's question, of which every example judges one answer); `unit`, what it shares with others, such as a
+    passage: examples of one unit are no independent observations; `num_exemplars` and `num_cut_words`, how many solved
+    examples the prompt has and how many words it lost to fit; `at_limit`, whether the text was still going on after the
+    last token allowed; `unscored`, why there is neither an option's log-prob nor a text.
     """
 
     uid: str
@@ -40,6 +40,7 @@ class Prediction:
     references: tuple[str, ...]
     prior_logprobs: tuple[float, ...] = ()
     group: str = ""
+    unit: str = ""
     num_exemplars: int = 0
     num_cut_words: int = 0
     at_limit: bool = False
@@ -60,6 +61,11 @@ class Prediction:
     def key(self) -> tuple[str, str, str]:
         """Task, uid and template: what must be equal for two arms to be compared pair by pair."""
         return self.task, self.uid, self.template
+
+    @property
+    def resampled(self) -> str:
+        """What stands or falls together where test rows are drawn again: the unit, else the group, else the row."""
+        return self.unit or self.group or self.uid
 
     @property
     def where(self) -> str:
@@ -100,6 +106,7 @@ class Prediction:
                 references=tuple(str(text) for text in value["references"]),
                 prior_logprobs=tuple(float(number) for number in value.get("prior_logprobs", ())),
                 group=str(value.get("group", "")),
+                unit=str(value.get("unit", "")),
                 num_exemplars=int(value.get("num_exemplars", 0)),
                 num_cut_words=int(value.get("num_cut_words", 0)),
                 at_limit=bool(value.get("at_limit", False)),

@@ -116,5 +116,10 @@ def group_of(task: Task, example: Example) -> str:
     return _group(example, task.card.group_by) if task.card.group_by else ""
 
 
+def unit_of(task: Task, example: Example) -> str:
+    """One text for all examples that have the same values in the card's `unit`; "" for a card without it."""
+    return _group(example, task.card.unit) if task.card.unit else ""
+
+
 def _group(example: Example, names: Sequence[str]) -> str:
     return fingerprint([example.fields[name] for name in names])

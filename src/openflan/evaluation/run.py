@@ -16,7 +16,7 @@ from openflan import files
 from openflan.errors import ModelError, RunError
 from openflan.evaluation.choose import OptionBatch, OptionPrompt, pack_options, score_options
 from openflan.evaluation.predictions import Prediction, file_of_rank, read_predictions
-from openflan.evaluation.requests import Request, group_of, limits_of_prompts
+from openflan.evaluation.requests import Request, group_of, limits_of_prompts, unit_of
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.lm import LanguageModel
 from openflan.tasks.example import Choice
@@ -169,6 +169,7 @@ class _Work:
                     references=(),
                     prior_logprobs=tuple(priors[option] for option in options) if priors else (),
                     group=group_of(request.task, request.example),
+                    unit=unit_of(request.task, request.example),
                     num_exemplars=found.num_exemplars,
                     num_cut_words=found.cut_words,
                 )
@@ -209,6 +210,7 @@ class _Work:
                     text=text[: min(ends, default=len(text))].strip(),
                     references=found.prompt.references,
                     group=group_of(request.task, request.example),
+                    unit=unit_of(request.task, request.example),
                     num_exemplars=found.num_exemplars,
                     num_cut_words=found.cut_words,
                     at_limit=len(ids) >= limit and not ends,

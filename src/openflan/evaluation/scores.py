@@ -1,8 +1,8 @@
 """Averages into scores with 95% intervals, and compares two arms on the same rows.
 
-A score is the mean over tasks of the mean over templates of the metric's value on the test rows. Intervals are
-percentile bootstraps over these rows (`resampling`). They say nothing about training seeds. All functions are pure:
-same predictions in any order and same seed, same numbers.
+A score is the mean over tasks of the mean over templates of the metric's value on the test rows. Standard errors are
+jackknives over these rows (`resampling`), intervals are made from them (`intervals`). They say nothing about training
+seeds. All functions are pure: same predictions in any order, same numbers.
 """
 
 from __future__ import annotations
@@ -14,23 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from openflan.errors import RunError
 from openflan.evaluation import metrics
+from openflan.evaluation.intervals import Part, difference_error, difference_interval, rounded, score_interval
 from openflan.evaluation.metrics import Normalisation
 from openflan.evaluation.predictions import Prediction
-from openflan.evaluation.resampling import MetricNames, Table, bootstrap, tables
-
-Array = NDArray[np.float64]
+from openflan.evaluation.resampling import MetricNames, Table, leave_one_out, tables, variance_of
 
 
 @dataclass(frozen=True, slots=True)
 class Score:
     """A metric's value with its 95% interval and standard error; all None when it cannot be told, never 0 for that.
 
-    Values are in 0-1, correlations in -1 to 1. `num_examples` counts test rows, `num_templates` pairs of task and
-    template, `num_unscored` pairs of example and template without a score, which `value` leaves out.
+    Values are in 0-1, correlations in -1 to 1. `num_examples` counts test rows, `num_units` those of them that are
+    independent (rows on one passage are one unit, where the card says so), `num_templates` pairs of task and template,
+    `num_unscored` pairs of example and template without a score, which `value` leaves out.
     """
 
     value: float | None
@@ -40,6 +39,7 @@ class Score:
     num_templates: int
     num_unscored: int
     standard_error: float | None = None
+    num_units: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,9 @@ class PairedDifference:
     """Score of one arm minus that of another on the same rows and templates, with interval and standard error.
 
     `num_unpaired` pairs of example and template have a score in one arm only, and are left out of both.
-    `p_value` is two-sided: twice the share of draws at or beyond 0, the data themselves counting as one more draw. It
-    says what the interval says: below 0.05 where 0 lies outside of it.
+    `p_value` is two-sided, of the same test as the interval: below 0.05 where 0 lies outside of it. Only where five or
+    fewer units differ may it be higher, since n units that differ cannot give less than 2 / 2^n, as in the sign test.
+    Arms that earn the same with every unit have the interval [0, 0], the error 0 and the p-value 1.
     """
 
     difference: float | None
@@ -86,10 +87,11 @@ class PairedDifference:
     standard_error: float | None = None
     p_value: float | None = None
     num_unpaired: int = 0
+    num_units: int = 0
 
 
 def task_scores(
-    predictions: Iterable[Prediction], metric: MetricNames, seed: int, normalisation: Normalisation = "sum"
+    predictions: Iterable[Prediction], metric: MetricNames, normalisation: Normalisation = "sum"
 ) -> dict[str, TaskScore]:
     """Score every task in `predictions` (one arm), by task name in order. `metric`: one name, or one for each task."""
     predictions = list(predictions)
@@ -99,7 +101,7 @@ def task_scores(
     found = {}
     for table in tables(predictions, metric, normalisation):
         own, name = by_task[table.task], metric if isinstance(metric, str) else metric[table.task]
-        score = _task_score(table, seed)
+        score = _task_score(table)
         margins = [gap for p in own if p.gold is not None and (gap := metrics.margin(p, normalisation)) is not None]
         found[table.task] = dataclasses.replace(
             score,
@@ -113,7 +115,6 @@ def task_scores(
 def cluster_score(
     predictions: Iterable[Prediction],
     metric: MetricNames,
-    seed: int,
     weights: Mapping[str, float] | None = None,
     normalisation: Normalisation = "sum",
 ) -> Score:
@@ -122,14 +123,13 @@ def cluster_score(
     `weights` (from `task_weights`) makes it another mean: over datasets of several parts, over clusters. A task
     without a single scored row leaves the whole without a score: an average over the others would pass for one.
     """
-    return _score(tables(predictions, metric, normalisation), seed, weights)
+    return _score(tables(predictions, metric, normalisation), weights)
 
 
 def paired_difference(
     a: Iterable[Prediction],
     b: Iterable[Prediction],
     metric: MetricNames,
-    seed: int,
     weights: Mapping[str, float] | None = None,
     normalisation: Normalisation = "sum",
 ) -> PairedDifference:
@@ -140,21 +140,21 @@ def paired_difference(
     """
     left, right, num_unpaired = paired_tables(a, b, metric, normalisation)
     num_examples, num_templates, _ = _counts(left)
-    if not left or not all(table.num_scored.any() for table in left):
-        return PairedDifference(None, None, None, num_examples, num_templates, num_unpaired=num_unpaired)
-    pairs = list(zip(left, right, strict=True))
-    value = float(_average([x.mean() - y.mean() for x, y in pairs], left, weights))
-    resampled = _average([bootstrap(x, seed) - bootstrap(y, seed) for x, y in pairs], left, weights)
-    num_beyond = 1 + min((resampled <= 0).sum(), (resampled >= 0).sum())
-    return PairedDifference(
-        value,
-        *_interval(resampled),
-        num_examples,
-        num_templates,
-        float(resampled.std(ddof=1)),
-        min(1.0, 2 * float(num_beyond) / (len(resampled) + 1)),
-        num_unpaired,
+    found = PairedDifference(
+        None, None, None, num_examples, num_templates, num_unpaired=num_unpaired, num_units=_num_units(left)
     )
+    if not left or not all(table.num_scored.any() for table in left):
+        return found
+    num_differing = sum(int((x.statistics != y.statistics).any((1, 2)).sum()) for x, y in zip(left, right, strict=True))
+    if num_differing == 0:
+        return dataclasses.replace(found, difference=0.0, low=0.0, high=0.0, standard_error=0.0, p_value=1.0)
+    parts = [_difference(x, y, weights) for x, y in zip(left, right, strict=True)]
+    value, interval = rounded(_average(parts)), difference_interval(parts)
+    found = dataclasses.replace(found, difference=value, standard_error=difference_error(parts))
+    if interval is None:
+        return found
+    (low, high), p_value = interval
+    return dataclasses.replace(found, low=low, high=high, p_value=min(1.0, max(p_value, 2.0 ** (1 - num_differing))))
 
 
 def paired_tables(
@@ -227,31 +227,36 @@ def best_dev_template(dev: TaskScore, test: TaskScore) -> TemplateScore:
 
 
 def majority(
-    predictions: Iterable[Prediction], metric: MetricNames, seed: int, weights: Mapping[str, float] | None = None
+    predictions: Iterable[Prediction], metric: MetricNames, weights: Mapping[str, float] | None = None
 ) -> Score:
-    """The score of always answering the option that is most often gold in the test rows of each task.
+    """The score of the constant answer that scores best on the test rows of each task, by the task's own metric.
 
-    It knows the test labels, so it is as strong as a constant answer can be. An option is known by its position, which
-    for fixed options is its text; where every row brings its own, it is all there is. No prompt is involved:
-    `num_templates` is 0, and rows that no prompt could be made of are left out. With a task of free text there is no
-    score. `predictions` are those of any arm: only their gold options are read.
+    For accuracy that is the option which is most often gold; for an F1 it is the positive one, however rare. It knows
+    the test labels, so no constant answer is stronger. An option is known by its position, which for fixed options is
+    its text; where every row brings its own, it is all there is (the last one, in a row that has fewer). No prompt is
+    involved: `num_templates` is 0, and rows that no prompt could be made of are left out. With a task of free text
+    there is no score. `predictions` are those of any arm: only their gold options are read.
     """
-    rows = {(p.task, p.uid): p for p in predictions if p.gold is not None or p.text is not None}
-    counts: dict[str, Counter[int | None]] = defaultdict(Counter)
-    for prediction in rows.values():
-        counts[prediction.task][prediction.gold] += 1
-    answers = {task: min(count, key=lambda gold: (-count[gold], gold)) for task, count in counts.items()}
-    constant = [
-        dataclasses.replace(
-            p, template="", text=None, logprobs=tuple(float(i == answers[p.task]) for i in range(len(p.logprobs)))
-        )
-        for p in rows.values()
-    ]
-    return dataclasses.replace(cluster_score(constant, metric, seed, weights), num_templates=0)
+    rows: dict[str, dict[str, Prediction]] = defaultdict(dict)
+    for p in predictions:
+        if p.gold is not None or p.text is not None:
+            rows[p.task][p.uid] = p
+    constant: list[Prediction] = []
+    for of_task in rows.values():
+        num_options = max(len(p.logprobs) for p in of_task.values())
+        answers = [[_always(p, option) for p in of_task.values()] for option in range(max(1, num_options))]
+        constant += max(answers, key=lambda found: tables(found, metric)[0].mean() if num_options else 0.0)
+    return dataclasses.replace(cluster_score(constant, metric, weights), num_templates=0)
+
+
+def _always(p: Prediction, option: int) -> Prediction:
+    chosen = min(option, len(p.logprobs) - 1)
+    logprobs = tuple(float(i == chosen) for i in range(len(p.logprobs)))
+    return dataclasses.replace(p, template="", text=None, logprobs=logprobs)
 
 
 def option_prior(
-    predictions: Iterable[Prediction], metric: MetricNames, seed: int, weights: Mapping[str, float] | None = None
+    predictions: Iterable[Prediction], metric: MetricNames, weights: Mapping[str, float] | None = None
 ) -> Score:
     """The score of what the model would choose blind: the option that is likeliest without the prompt.
 
@@ -263,7 +268,7 @@ def option_prior(
             found = "no log-probs of the options without the prompt"
             raise RunError(prediction.where, found, "one each", "Evaluate again with them.")
         blind.append(dataclasses.replace(prediction, logprobs=prediction.prior_logprobs))
-    return cluster_score(blind, metric, seed, weights)
+    return cluster_score(blind, metric, weights)
 
 
 def _same_keys(a: set[tuple[str, str, str]], b: set[tuple[str, str, str]], what: str) -> None:
@@ -275,21 +280,39 @@ def _same_keys(a: set[tuple[str, str, str]], b: set[tuple[str, str, str]], what:
         )
 
 
-def _task_score(table: Table, seed: int) -> TaskScore:
+def _task_score(table: Table) -> TaskScore:
     numbers = table.num_scored.sum(axis=0).tolist()
     values = table.template_values()
     templates = tuple(map(TemplateScore, table.templates, values, numbers))
     means = [value for value in values if value is not None]
     spread = float(np.std(means, ddof=1)) if len(means) > 1 else None
-    return TaskScore(table.task, _score([table], seed), templates, spread)
+    return TaskScore(table.task, _score([table]), templates, spread)
 
 
-def _score(found: Sequence[Table], seed: int, weights: Mapping[str, float] | None = None) -> Score:
+def _score(found: Sequence[Table], weights: Mapping[str, float] | None = None) -> Score:
     if not found or not all(table.num_scored.any() for table in found):
-        return Score(None, None, None, *_counts(found))
-    value = float(_average([table.mean() for table in found], found, weights))
-    resampled = _average([bootstrap(table, seed) for table in found], found, weights)
-    return Score(value, *_interval(resampled), *_counts(found), float(resampled.std(ddof=1)))
+        return Score(None, None, None, *_counts(found), num_units=_num_units(found))
+    parts = [
+        Part(table.mean(), variance_of(leave_one_out(table)), len(table.scored), _weight(table, weights), table.lowest)
+        for table in found
+    ]
+    total = sum(part.weight for part in parts)
+    error = math.sqrt(sum((part.weight / total) ** 2 * part.variance for part in parts))
+    return Score(rounded(_average(parts)), *score_interval(parts), *_counts(found), error, _num_units(found))
+
+
+def _difference(x: Table, y: Table, weights: Mapping[str, float] | None) -> Part:
+    """One task's part of a difference: the same unit is left out of both arms."""
+    variance = variance_of(leave_one_out(x) - leave_one_out(y))
+    return Part(x.mean() - y.mean(), variance, len(x.scored), _weight(x, weights), x.lowest)
+
+
+def _weight(table: Table, weights: Mapping[str, float] | None) -> float:
+    return 1.0 if weights is None else weights[table.task]
+
+
+def _average(parts: Sequence[Part]) -> float:
+    return sum(part.weight * part.value for part in parts) / sum(part.weight for part in parts)
 
 
 def _counts(found: Sequence[Table]) -> tuple[int, int, int]:
@@ -300,14 +323,5 @@ def _counts(found: Sequence[Table]) -> tuple[int, int, int]:
     )
 
 
-def _average(
-    values: Sequence[float] | Sequence[Array], found: Sequence[Table], weights: Mapping[str, float] | None
-) -> Array:
-    """Over tasks; every value is a number or one number for each draw."""
-    shares = [1.0 if weights is None else weights[table.task] for table in found]
-    return np.asarray(np.average(values, axis=0, weights=shares))
-
-
-def _interval(resampled: Array) -> tuple[float, float]:
-    low, high = (float(bound) for bound in np.quantile(resampled, [0.025, 0.975]))
-    return low, high
+def _num_units(found: Sequence[Table]) -> int:
+    return sum(len(table.units) for table in found)

@@ -1,8 +1,8 @@
 """Whether a difference between two models is more than chance, task by task, and how small a one could be seen.
 
-Two tests on the same rows. The paired bootstrap (`scores.paired_difference`) works for every metric and gives the
-interval that a report shows. McNemar's test is exact, needs no resampling, and reads credits of single rows only.
-`compare` gives both, and Holm's correction over tasks of the first.
+Two tests on the same rows. That of the mean difference (`scores.paired_difference`) works for every metric and gives
+the interval that a report shows. McNemar's test is exact, and reads credits of single rows only. `compare` gives both,
+and Holm's correction over tasks of the first. Both count units, such as all rows on one passage, as independent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openflan.errors import ConfigError
+from openflan.evaluation.intervals import ALPHA
 from openflan.evaluation.metrics import CREDITS, Normalisation
 from openflan.evaluation.predictions import Prediction
 from openflan.evaluation.resampling import MetricNames, Table
 from openflan.evaluation.scores import PairedDifference, paired_difference, paired_tables
 
-ALPHA = 0.05
 POWER = 0.8
 
 Name = TypeVar("Name", str, tuple[str, ...])
@@ -30,7 +30,7 @@ Name = TypeVar("Name", str, tuple[str, ...])
 
 @dataclass(frozen=True, slots=True)
 class McNemar:
-    """On how many rows each arm alone is right (or has the higher credit), and the exact two-sided p-value."""
+    """On how many units each arm alone is right (or has the higher credit), and the exact two-sided p-value."""
 
     num_first: int
     num_second: int
@@ -55,7 +55,6 @@ def compare(
     a: Iterable[Prediction],
     b: Iterable[Prediction],
     metric: MetricNames,
-    seed: int,
     normalisation: Normalisation = "sum",
 ) -> list[Comparison]:
     """Arm `a` against arm `b` on every task that they hold, by name; RunError as `paired_difference` raises it."""
@@ -66,7 +65,6 @@ def compare(
             [p for p in a if p.task == table.task],
             [p for p in b if p.task == table.task],
             metric,
-            seed,
             None,
             normalisation,
         )
@@ -156,9 +154,10 @@ def _net(x: Table, y: Table) -> NDArray[np.float64]:
 def _mcnemar(net: NDArray[np.float64]) -> McNemar:
     """McNemar's test of the signs of `net`, one number for each unit.
 
-    With one template and credits of 0 and 1 these are the discordant rows. With several, a row counts once, for the arm
-    that has the higher credit over all its templates: rows are independent and templates of a row are not, so a test of
-    all pairs of row and template would find ten times the evidence that there is. Shared credits need no rule either.
+    With one template, one row in each unit and credits of 0 and 1 these are the discordant rows. Otherwise a unit
+    counts once, for the arm that has the higher credit over all its rows and templates: units are independent and what
+    is in one is not, so a test of all pairs of row and template would find ten times the evidence that there is. Shared
+    credits need no rule either.
     """
     certain = np.abs(net) > 1e-9  # shares of ties do not add up exactly
     return mcnemar(int((certain & (net > 0)).sum()), int((certain & (net < 0)).sum()))

@@ -1,6 +1,6 @@
 """Values of a confusion table: `table[..., i, j]` counts rows with gold option i for which option j was chosen.
 
-Counts may be fractions, since a tie is shared. Tables may come stacked, one for each draw of a bootstrap. A choice
+Counts may be fractions, since a tie is shared. Tables may come stacked, one for each row that is left out. A choice
 among fixed options holds nothing more than its table, rank correlation included, so nothing else is stored.
 
 0/0 is 0 throughout, as in scikit-learn: a model with one answer for everything shows no association, and is not

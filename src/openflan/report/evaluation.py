@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from openflan.evaluation.metrics import Normalisation
-from openflan.report.tables import UNPAIRED, interval, p_value, percent, points, remarks, words
+from openflan.report.tables import UNPAIRED, counted, interval, p_value, percent, points, remarks, words
 from openflan.study.results import (
     AverageResult,
     ComparedAverage,
@@ -41,7 +41,9 @@ def scores(
         if best:
             cells.append(percent(result.best_dev.score if result.best_dev else None))
         cells += ["" if value is None else percent(value) for value in (result.majority, result.option_prior)]
-        table.add_row(_named(result.task, f"{result.metric}, {result.num_examples:,} rows"), *map(Text, cells))
+        table.add_row(
+            _named(result.task, f"{result.metric}, {counted(result.num_examples, result.num_units)}"), *map(Text, cells)
+        )
         for other in result.others:
             cells = [percent(other.score), interval(other.low, other.high)]
             table.add_row(Text(f" {other.metric}", "dim"), *map(Text, cells))
@@ -109,7 +111,7 @@ def comparison(
         bounds = interval(row.low, row.high, signed=True)
         p_values = [p_value(value) for value in (row.p_value, row.adjusted, row.mcnemar)]
         cells = [points(row.difference), bounds, *p_values, percent(row.detectable)]
-        table.add_row(_named(row.task, f"{row.num_examples:,} rows"), *map(Text, cells))
+        table.add_row(_named(row.task, counted(row.num_examples, row.num_units)), *map(Text, cells))
     for mean in averages:
         cells = [points(mean.difference), interval(mean.low, mean.high, signed=True), p_value(mean.p_value)]
         table.add_row(_average(mean), *map(Text, [*cells, "", "", percent(mean.detectable)]))

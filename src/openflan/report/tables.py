@@ -32,7 +32,7 @@ EXPLANATIONS = {
     TUNED: "The base model after instruction tuning on the training clusters, none of which is the held-out one.",
     SHUFFLED: "The base model tuned in the same way on the same prompts, their answers drawn at random. It learns the "
     "form of an answer and nothing about the tasks: what it gains over the untuned model is form.",
-    MAJORITY: "No model: always the most frequent gold label of the test rows. A score near it shows no understanding.",
+    MAJORITY: "No model: the constant answer that scores best on the test rows. A score near it shows nothing.",
 }
 
 
@@ -80,6 +80,15 @@ def words(name: str) -> str:
     'natural language inference'
     """
     return name.replace("_", " ")
+
+
+def counted(num_examples: int, num_units: int | None) -> str:
+    """How many rows there are, and how many independent units where these are fewer.
+
+    >>> counted(1000, 1000), counted(501, 250)
+    ('1,000 rows', '501 rows, 250 units')
+    """
+    return f"{num_examples:,} rows" + (f", {num_units:,} units" if num_units and num_units < num_examples else "")
 
 
 def cell(row: ResultRow | None) -> tuple[str, str]:

@@ -30,9 +30,10 @@ class OfArm(Strict):
 
 
 class ResultRow(Mean, OfArm):
-    """The score over all tasks and templates."""
+    """The score over all tasks and templates. `num_units`: as in `TaskFigures`."""
 
     num_examples: int
+    num_units: int | None = None
     num_templates: int
 
 

@@ -168,8 +168,8 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
         datasets = {task.name: task.dataset for task in part.evaluated}
         weights = task_weights(metric, datasets) if config.evaluation.cluster_mean == "datasets" else None
         for arm, predictions in arms.items():
-            result_rows.append(_row(part.held_out, arm, cluster_score(predictions, metric, config.seed, weights)))
-            for score in task_scores(predictions, metric, config.seed).values():
+            result_rows.append(_row(part.held_out, arm, cluster_score(predictions, metric, weights)))
+            for score in task_scores(predictions, metric).values():
                 own = [p for p in predictions if p.task == score.task]
                 figures = task_figures(metric[score.task], score, own)
                 tasks.append(TaskRow(held_out=part.held_out, arm=arm, **figures))
@@ -177,11 +177,11 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
                     Detail(held_out=part.held_out, arm=arm, task=score.task, **template_figures(template))
                     for template in score.templates
                 ]
-        constant = majority(arms[UNTUNED[0]], metric, config.seed, weights)
+        constant = majority(arms[UNTUNED[0]], metric, weights)
         if constant.value is not None:
             result_rows.append(_row(part.held_out, MAJORITY, constant))
         for a, b in _comparisons(arms):
-            found = paired_difference(arms[a], arms[b], metric, config.seed, weights)
+            found = paired_difference(arms[a], arms[b], metric, weights)
             gap = gap_figures(found)
             differences.append(
                 Difference(held_out=part.held_out, a=a, b=b, **gap, adjusted=None, num_unpaired=found.num_unpaired)
@@ -225,7 +225,7 @@ def _comparisons(arms: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _row(held_out: str, arm: str, score: Score) -> ResultRow:
-    counts = {"num_examples": score.num_examples, "num_templates": score.num_templates}
+    counts = {"num_examples": score.num_examples, "num_units": score.num_units, "num_templates": score.num_templates}
     return ResultRow(held_out=held_out, arm=arm, **mean_figures(score), **counts)
 
 

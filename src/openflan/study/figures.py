@@ -48,6 +48,7 @@ class TemplateResult(Strict):
 class TaskFigures(Mean):
     """One task: the mean over templates, and what tells how far to trust it.
 
+    `num_units`: how many of its rows are independent (rows on one passage are one unit); None in older results.
     `spread`: standard deviation over templates. Of all `num_prompts`, `num_unscored` have no answer, which is not a
     wrong one, `num_cut` lost words to fit, and `num_at_limit` answers were still going on after the last token allowed.
     The rest is that of `evaluation.scores.TaskScore`.
@@ -57,6 +58,7 @@ class TaskFigures(Mean):
     metric: str
     spread: Number | None
     num_examples: int
+    num_units: int | None = None
     num_templates: int
     num_prompts: int
     num_unscored: int
@@ -95,6 +97,7 @@ def task_figures(metric: str, found: TaskScore, predictions: Sequence[Prediction
         **mean_figures(score),
         "spread": found.spread,
         "num_examples": score.num_examples,
+        "num_units": score.num_units,
         "num_templates": score.num_templates,
         "num_prompts": len(predictions),
         "num_unscored": score.num_unscored,

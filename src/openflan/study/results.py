@@ -118,13 +118,15 @@ class AverageResult(Mean):
 
 class ComparedTask(Gap):
     """The first model minus the second on one task. `adjusted`: the p-value after Holm's correction over the tasks;
-    `mcnemar`: the exact p-value of McNemar's test. `num_unpaired` prompts have a score of one model only, and are left
+    `mcnemar`: the exact p-value of McNemar's test, in which a unit of several rows counts once; `num_units`: as in
+    `TaskFigures`. `num_unpaired` prompts have a score of one model only, and are left
     out."""
 
     task: str
     adjusted: Number | None
     mcnemar: Number | None
     num_examples: int
+    num_units: int | None = None
     num_unpaired: int
 
 
@@ -233,8 +235,8 @@ def score_tasks(evaluation: Evaluation, normalisation: Normalisation = "sum") ->
     record, metric = evaluation.record, evaluation.metrics
     predictions = evaluation.predictions()
     dev = evaluation.dev_predictions()
-    on_test = task_scores(predictions, metric, record.seed, normalisation)
-    on_dev = task_scores(dev, metric, record.seed, normalisation)
+    on_test = task_scores(predictions, metric, normalisation)
+    on_dev = task_scores(dev, metric, normalisation)
     return [
         _task_result(record, found, on_dev.get(name), [p for p in predictions if p.task == name], normalisation)
         for name, found in on_test.items()
@@ -259,15 +261,13 @@ def _task_result(
         max_new_tokens=task.max_new_tokens,
         mean_exemplars=statistics.fmean(p.num_exemplars for p in predictions),
         others=tuple(
-            MetricResult(
-                metric=name, **mean_figures(cluster_score(predictions, name, record.seed, None, normalisation))
-            )
+            MetricResult(metric=name, **mean_figures(cluster_score(predictions, name, None, normalisation)))
             for name in others
         ),
         templates=tuple(TemplateResult(**template_figures(template)) for template in found.templates),
         best_dev=TemplateResult(**template_figures(best)) if best else None,
-        majority=majority(predictions, metric, record.seed).value if is_choice else None,
-        option_prior=option_prior(predictions, metric, record.seed).value if has_priors else None,
+        majority=majority(predictions, metric).value if is_choice else None,
+        option_prior=option_prior(predictions, metric).value if has_priors else None,
     )
 
 
@@ -281,7 +281,7 @@ def average(
     predictions, found = evaluation.predictions(), []
     for name, weights in _averages(evaluation.record.tasks, cluster_mean):
         own = [p for p in predictions if p.task in weights]
-        score = cluster_score(own, evaluation.metrics, evaluation.record.seed, weights, normalisation)
+        score = cluster_score(own, evaluation.metrics, weights, normalisation)
         counts = {"num_tasks": len(weights), "cluster_mean": cluster_mean}
         found.append(AverageResult(name=name, **mean_figures(score), **counts))
     return found
@@ -316,14 +316,15 @@ def compare_evaluations(
             adjusted=each.adjusted,
             mcnemar=each.mcnemar.p_value if each.mcnemar else None,
             num_examples=each.difference.num_examples,
+            num_units=each.difference.num_units,
             num_unpaired=each.difference.num_unpaired,
         )
-        for each in compare(left, right, a.metrics, a.record.seed, normalisation)
+        for each in compare(left, right, a.metrics, normalisation)
     ]
     averages = []
     for name, weights in _averages(common, cluster_mean):
         mine, theirs = ([p for p in arm if p.task in weights] for arm in (left, right))
-        gap = paired_difference(mine, theirs, a.metrics, a.record.seed, weights, normalisation)
+        gap = paired_difference(mine, theirs, a.metrics, weights, normalisation)
         counts = {"num_tasks": len(weights), "cluster_mean": cluster_mean}
         averages.append(ComparedAverage(name=name, **gap_figures(gap), **counts))
     return tasks, averages

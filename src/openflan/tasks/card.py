@@ -158,6 +158,9 @@ class Card(Strict):
     anything. The other fields stay whole. Default: the longest fields lose first."""
     group_by: tuple[str, ...] = ()
     """Fields that rows share when they are parts of one question: they are drawn together wherever rows are drawn."""
+    unit: tuple[str, ...] = ()
+    """Fields that rows share when they are not independent, such as the passage that several questions are about: test
+    rows that agree in them count as one in intervals and tests. `group_by` where not given, else each row is a unit."""
     licence: str
     made_from: str | None = None
     """The file of another project that the wordings were taken from, as they are: findings of style are warnings."""
@@ -176,10 +179,13 @@ class Card(Strict):
         taken = sorted(RESERVED & {*self.fields, *(name for m in self.members.values() for name in m.constants)})
         if taken:
             raise ValueError(f"fields may not be called {', '.join(taken)}: templates know these by another meaning")
-        for key, names in (("group_by", self.group_by), ("cut", self.cut or ())):
+        for key, names in (("group_by", self.group_by), ("unit", self.unit), ("cut", self.cut or ())):
             unknown = sorted({*names} - {*self.fields})
             if unknown:
                 raise ValueError(f"`{key}` names {', '.join(unknown)}, which `fields` does not")
+        apart = sorted({*self.unit} - {*self.group_by}) if self.group_by else []
+        if apart:
+            raise ValueError(f"`unit` names {', '.join(apart)}, which `group_by` does not: a unit holds whole groups")
         ids = [template.id for template in self.templates]
         twice = sorted({i for i in ids if ids.count(i) > 1})
         if twice:
