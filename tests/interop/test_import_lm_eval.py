@@ -34,6 +34,9 @@ filter_list: [{name: none, filter: [{function: take_first}]}]
 """
 
 
+SEPARATOR = "a line break between prompt and answer, not ' ': `eval --separator ' '` comes nearest"
+
+
 def run(folder: Path, text: str, catalog, name: str = "task.yaml") -> Imported:
     (folder / "_base.yaml").write_text(BASE)
     (folder / name).write_text(text)
@@ -44,7 +47,8 @@ def test_a_task_becomes_a_template_and_a_completion(tmp_path, catalog):
     found = run(tmp_path, TASK, catalog)
     assert [(note.template, note.result, note.reason) for note in found.notes] == [
         ("process_docs", "left out", "a Python function, utils.tidy"),
-        ("filter_list", "left out", "no place for it in a card"),
+        ("description", "changed", "in every prompt, also in each exemplar"),
+        ("target_delimiter", "changed", SEPARATOR),
         ("as-in-the-harness", "changed", "options listed"),
     ]
     task = load_catalog(found.cards).task("tides")
@@ -65,7 +69,8 @@ def test_a_task_becomes_a_template_and_a_completion(tmp_path, catalog):
     [
         ("['no', 'yes']", "label", {"options": ("no", "yes"), "gold": "label"}),
         ("{a: 'no', b: 'yes'}", "label", {"options": ("no", "yes"), "gold": "label"}),
-        ("endings", '"{{label}}"', {"options_from": ("endings",), "gold": "label"}),
+        ("endings", '"{{label}}"', {"options_from": ("endings",), "gold": "label", "digits_are_index": True}),
+        ("endings", '"{{label | int}}"', {"options_from": ("endings",), "gold": "label", "digits_are_index": True}),
         ('"{{[one, two]}}"', "label", {"options_from": ("one", "two"), "gold": "label"}),
         ("['no', 'yes']", "\"{{['no', 'yes'][label]}}\"", {"options": ("no", "yes"), "gold": "label"}),
         (
@@ -79,7 +84,7 @@ def test_options_and_gold(tmp_path, catalog, choice, target, answer):
     text = f"include: _base.yaml\ntask: tides\ndoc_to_text: note\ndoc_to_choice: {choice}\ndoc_to_target: {target}\n"
     found = run(tmp_path, text, catalog)
     card = load_catalog(found.cards).task("tides").card
-    assert card.answer.model_dump(exclude_none=True) == {"kind": "choice", **answer}
+    assert card.answer.model_dump(exclude_none=True) == {"kind": "choice", "digits_are_index": False, **answer}
     assert card.templates[0].input == "{{ note }}\n\n{{ options_block }}"
 
 
@@ -96,16 +101,112 @@ generation_kwargs: {until: ["\\n", "."], max_gen_toks: 12, do_sample: false}
 metric_list: [{metric: exact_match}, {metric: f1}]
 """
     found = run(tmp_path, text, catalog)
-    assert [(n.template, n.result) for n in found.notes] == [
-        ("dataset_kwargs", "left out"),
-        ("as-in-the-harness", "carried over"),
+    assert [(n.template, n.result, n.reason) for n in found.notes] == [
+        ("dataset_kwargs", "left out", "no place for it in a card"),
+        (
+            "metric_list",
+            "changed",
+            "exact_match: exact_text, which ignores white space at the ends; there nothing is ignored",
+        ),
+        ("metric_list", "changed", "f1: F1 of words, as SQuAD has it"),
+        ("target_delimiter", "changed", "a line break between prompt and answer, not nothing"),
+        ("as-in-the-harness", "carried over", ""),
     ]
     task = load_catalog(found.cards).task("sea_names")
-    assert (task.card.stop, task.card.max_new_tokens, task.metrics) == (("\n", "."), 12, ("exact_match", "f1"))
+    assert (task.card.stop, task.card.max_new_tokens, task.metrics) == (("\n", "."), 12, ("exact_text", "f1"))
     assert task.source.hub is None and "dataset_kwargs" in str(task.source.manual)
     (example,), _ = adapt(task, [{"note": "By Orm.", "names": ["Elm Sea", "the Elm"]}], "test")
     prompt = render(example, task, task.templates[0])
     assert (prompt.input, prompt.references) == ("Which sea is meant? By Orm. It is", ("Elm Sea", "the Elm"))
+
+
+@pytest.mark.parametrize(
+    ("lines", "metrics", "notes"),
+    [
+        ("metric_list: [{metric: acc}]", ("accuracy",), []),
+        (
+            "metric_list: [{metric: acc_norm}, {metric: mcc}]",
+            ("accuracy", "matthews"),
+            ["acc_norm: `eval --normalisation bytes` comes nearest: the harness divides by characters"],
+        ),
+        ("metric_list: [{metric: f1}, {metric: brier_score}]", ("binary_f1",), ["brier_score: no such metric here"]),
+        (
+            "metric_list: [{metric: f1, aggregation: !function utils.f1}]",
+            ("binary_f1",),
+            ["f1: binary_f1, where the harness aggregates by a Python function, utils.f1"],
+        ),
+        (
+            "metric_list: [{metric: !function utils.own}]",
+            ("accuracy",),
+            ["a Python function, utils.own", "accuracy in place of the task's own metrics"],
+        ),
+    ],
+)
+def test_metrics_of_a_choice(tmp_path, catalog, lines, metrics, notes):
+    text = (
+        "task: tides\ndataset_path: a/b\ntest_split: test\ndoc_to_text: '{{note}} Sea?'\noutput_type: multiple_choice\n"
+    )
+    found = run(tmp_path, f"{text}doc_to_choice: [calm, rough]\ndoc_to_target: label\n{lines}\n", catalog)
+    assert load_catalog(found.cards).task("tides").metrics == metrics
+    assert [note.reason for note in found.notes if note.template == "metric_list"] == notes
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "notes"),
+    [
+        ("", (("exact_text",), 256, ("\n\n",)), ["metric_list", "target_delimiter"]),
+        ("fewshot_delimiter: '##'", (("exact_text",), 256, ("##",)), ["metric_list", "target_delimiter"]),
+        (
+            "generation_kwargs: {until: [], max_new_tokens: 9, do_sample: true, top_p: 0.9}\nrepeats: 4",
+            (("exact_text",), 9, ()),
+            ["metric_list", "generation_kwargs", "repeats", "target_delimiter"],
+        ),
+        (
+            "metric_list: [{metric: bleu}, {metric: chrf}, {metric: ter}]\n"
+            "num_fewshot: 5\nfewshot_config: {sampler: first_n}",
+            (("bleu",), 256, ("\n\n",)),
+            ["metric_list", "metric_list", "metric_list", "num_fewshot", "fewshot_config", "target_delimiter"],
+        ),
+        (
+            "metric_list: [{metric: exact_match, ignore_case: true, regexes_to_ignore: ['a']}]\n"
+            "filter_list: [{name: x, filter: [{function: regex}, {function: take_first}]}]",
+            (("exact_match",), 256, ("\n\n",)),
+            ["metric_list", "filter_list", "target_delimiter"],
+        ),
+        (
+            "metric_list: [{metric: rouge2}, {metric: rougeL}]\nprocess_results: !function utils.rouge",
+            (("rouge2", "rougeL"), 256, ("\n\n",)),
+            ["process_results", "metric_list", "metric_list", "metric_list", "target_delimiter"],
+        ),
+    ],
+)
+def test_how_text_is_generated_and_scored(tmp_path, catalog, lines, expected, notes):
+    text = "task: seas\ndataset_path: a/b\ntest_split: test\ndoc_to_text: '{{note}} Sea?'\ndoc_to_target: sea\n"
+    found = run(tmp_path, text + lines, catalog)
+    card = load_catalog(found.cards).task("seas").card
+    assert (card.metrics, card.max_new_tokens, card.stop) == expected
+    assert [note.template for note in found.notes] == [*notes, "as-in-the-harness"]
+
+
+def test_the_notes_say_what_is_otherwise(tmp_path, catalog):
+    text = "task: seas\ndataset_path: a/b\ntest_split: test\ndoc_to_text: '{{note}} Sea?'\ndoc_to_target: sea\n"
+    lines = """\
+metric_list: [{metric: exact_match, ignore_case: true, regexes_to_ignore: [a]}]
+generation_kwargs: {do_sample: true, temperature: 0.7, top_p: 0.9, max_gen_toks: many}
+num_fewshot: 5
+fewshot_split: dev
+repeats: 4
+filter_list: [{name: x, filter: [{function: regex}, {function: take_first}]}]
+"""
+    found = run(tmp_path, text + lines, catalog)
+    assert [note.reason for note in found.notes][:-2] == [
+        "exact_match: exact_match, which ignores case, punctuation and articles; there ignore_case, regexes_to_ignore",
+        "do_sample, temperature 0.7, top_p 0.9: here the likeliest token is taken",
+        "256 new tokens at most",
+        "answers are scored as they are, without regex, take_first",
+        "one answer to each prompt, not 4",
+        "no exemplars, not 5: `eval --shots 5` shows as many; the harness's fewshot_split 'dev'",
+    ]
 
 
 def test_a_label_that_the_harness_generates_becomes_a_choice(tmp_path, catalog):

@@ -80,7 +80,7 @@ def test_columns_get_names_of_their_own():
     [
         ("label", {"gold": "label"}),
         ("label.strip()", {"gold": "label"}),
-        ("label | int", {"gold": "label", "gold_values": ["0", "1", "2"]}),
+        ("label | int", {"gold": "label", "digits_are_index": True}),
         ("label - 1", {"gold": "label", "gold_values": [1, 2, 3]}),
         ("(label | int) - 1", {"gold": "label", "gold_values": ["1", "2", "3"]}),
         ("['A', 'B', 'C'].index(key)", {"gold": "key", "gold_values": ["A", "B", "C"]}),

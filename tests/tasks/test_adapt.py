@@ -91,7 +91,7 @@ def test_a_row_without_an_answer_is_dropped(make_task):
     assert adapt(task, [{"text": "t", "refs": []}], "train") == ([], {"no reference answer": 1})
 
 
-@pytest.mark.parametrize("label", [2, -1, "1", None, 0.0, [1]])
+@pytest.mark.parametrize("label", [2, -1, None, 0.0, [1]])
 def test_a_wrong_label_names_the_row(make_task, label):
     rows = [{"text": "t", "label": 0}] * 16 + [{"text": "t", "label": label}]
     with pytest.raises(DataError) as caught:
@@ -99,6 +99,38 @@ def test_a_wrong_label_names_the_row(make_task, label):
     assert caught.value.where == "mood, train row 17"
     assert caught.value.found == f"label = {label!r}"
     assert caught.value.expected == "0 or 1"
+
+
+@pytest.mark.parametrize(
+    ("options", "keys", "labels", "golds"),
+    [
+        (("sad", "glad"), {}, [0, 1, True, "glad", " sad "], [0, 1, 1, 1, 0]),
+        (("sad", "glad"), {"digits_are_index": True}, [1, "1", "0", "glad"], [1, 1, 0, 1]),
+        (("1", "2", "3"), {}, [1, "1", "3"], [1, 0, 2]),
+        (("1", "2", "3"), {"digits_are_index": True}, [1, "1", "2"], [1, 1, 2]),
+        (("False", "True"), {}, [True, "False"], [1, 0]),
+    ],
+)
+def test_a_label_is_an_index_or_the_text_of_an_option(make_task, options, keys, labels, golds):
+    task = make_task(answer={"kind": "choice", "options": options, "gold": "label", **keys})
+    examples, _ = adapt(task, [{"text": "t", "label": label} for label in labels], "train")
+    assert [example.answer.gold for example in examples] == golds
+
+
+@pytest.mark.parametrize(
+    ("keys", "label", "expected"),
+    [
+        ({}, "1", "0 or 1 or 'sad' or 'glad'"),
+        ({}, "happy", "0 or 1 or 'sad' or 'glad'"),
+        ({"digits_are_index": True}, "2", "'0' or '1'"),
+        ({"digits_are_index": True}, "²", "0 or 1 or 'sad' or 'glad'"),
+    ],
+)
+def test_a_text_that_is_no_label(make_task, keys, label, expected):
+    task = make_task(answer={"kind": "choice", "options": ["sad", "glad"], "gold": "label", **keys})
+    with pytest.raises(DataError) as caught:
+        adapt(task, [{"text": "t", "label": label}], "train")
+    assert caught.value.expected == expected
 
 
 def test_true_is_not_one_among_gold_values(make_task):

@@ -33,7 +33,7 @@ def gold_by_index(node: nodes.Node, num_options: int | None) -> dict[str, Any]:
     if isinstance(node, nodes.Filter) and node.name == "int" and node.node is not None:
         path = column(node.node)
         if path is not None:
-            return {"gold": path, "gold_values": [str(i) for i in range(num)]}
+            return {"gold": path, "digits_are_index": True}
     if (path := column(node)) is not None:
         return {"gold": path}
     if isinstance(node, nodes.Sub) and isinstance(node.right, nodes.Const) and isinstance(node.right.value, int):

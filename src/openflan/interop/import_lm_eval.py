@@ -11,6 +11,7 @@ from jinja2 import nodes
 
 from openflan.errors import DataError
 from openflan.interop.answers import answer_by_list, gold_by_index, options_of, with_gold
+from openflan.interop.lm_eval_scoring import scoring
 from openflan.interop.new_card import (
     NO_LICENCE,
     Draft,
@@ -26,12 +27,12 @@ from openflan.interop.translate import Columns, NotCarried, Translator, column, 
 from openflan.tasks.catalog import Catalog
 
 TEMPLATE = "as-in-the-harness"
-_METRICS = {"acc": "accuracy", "exact_match": "exact_match", "f1": "f1", "rouge1": "rouge1", "rougeL": "rougeL"}
 _READ = {
     *("include", "task", "task_alias", "tag", "group", "dataset_path", "dataset_name", "output_type", "metadata"),
     *("training_split", "validation_split", "test_split", "doc_to_text", "doc_to_target", "doc_to_choice"),
     *("description", "gen_prefix", "metric_list", "generation_kwargs", "target_delimiter", "should_decontaminate"),
-    *("doc_to_decontamination_query", "num_fewshot", "repeats", "fewshot_delimiter", "fewshot_split"),
+    *("doc_to_decontamination_query", "num_fewshot", "repeats", "fewshot_delimiter", "fewshot_split", "filter_list"),
+    "fewshot_config",
 }
 _MOST_INCLUDES = 10
 _ONE_COLUMN = re.compile(r"[A-Za-z_]\w*")
@@ -57,7 +58,7 @@ def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, 
         if (key not in _READ or isinstance(value, Function)) and value not in (None, False, [], "")
     ]
     try:
-        draft = _draft(config, name or slug(config["task"]), cluster, catalog, path)
+        draft, told = _draft(config, name or slug(config["task"]), cluster, catalog, path)
         card = finish_card(draft, folder, catalog)
     except NotCarried as exc:
         return Imported((), (*notes, Note(TEMPLATE, "left out", str(exc))))
@@ -65,7 +66,7 @@ def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, 
     changes = ["options listed"] if TEMPLATE in card.with_options else []
     changes += ["a choice where the harness generates"] if is_choice and config.get("doc_to_choice") is None else []
     carried = Note(TEMPLATE, "changed" if changes else "carried over", ", ".join(changes))
-    return Imported(write_cards([card]), (*notes, carried, *card.notes))
+    return Imported(write_cards([card]), (*notes, *told, carried, *card.notes))
 
 
 def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
@@ -80,7 +81,9 @@ def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     return merged | value
 
 
-def _draft(config: Mapping[str, Any], name: str, cluster: str, catalog: Catalog, path: Path) -> Draft:
+def _draft(
+    config: Mapping[str, Any], name: str, cluster: str, catalog: Catalog, path: Path
+) -> tuple[Draft, list[Note]]:
     for key in ("doc_to_text", "doc_to_target", "doc_to_choice", "class"):
         if isinstance(config.get(key), Function):
             raise NotCarried(f"{key} is a Python function, {config[key].name}")
@@ -111,17 +114,13 @@ def _draft(config: Mapping[str, Any], name: str, cluster: str, catalog: Catalog,
         "cluster": cluster,
         "source": _source(config, hub, subset),
         "answer": answer,
-        "metrics": _metrics(config, answer["kind"]),
         "licence": NO_LICENCE,
     }
-    generation = config.get("generation_kwargs") or {}
-    if answer["kind"] == "text":
-        until = generation.get("until") or []
-        keys["stop"] = [stop for stop in (until if isinstance(until, list) else [until]) if isinstance(stop, str)]
-        keys |= {"max_new_tokens": generation["max_gen_toks"]} if "max_gen_toks" in generation else {}
-        if isinstance(config["doc_to_target"], list) or "[" in str(config["doc_to_target"]):
-            columns.lists[answer["references"]] = 1
-    return Draft(name, keys, columns, (template,), f"{path.name} (lm-evaluation-harness)", completion={"input": prompt})
+    scored, notes = scoring(config, answer)
+    if answer["kind"] == "text" and (isinstance(config["doc_to_target"], list) or "[" in str(config["doc_to_target"])):
+        columns.lists[answer["references"]] = 1
+    made_from = f"{path.name} (lm-evaluation-harness)"
+    return Draft(name, keys | scored, columns, (template,), made_from, completion={"input": prompt}), notes
 
 
 def _choice(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,7 +145,10 @@ def _choice(config: Mapping[str, Any]) -> dict[str, Any]:
         if named.get("options") != options.get("options") or named.get("options_from") != options.get("options_from"):
             raise NotCarried("doc_to_target names other options than doc_to_choice")
         return named
-    return with_gold(options, gold_by_index(node, num_options))
+    gold = gold_by_index(node, num_options)
+    if not _ONE_COLUMN.fullmatch(target) and gold.keys() == {"gold"}:  # the text of a column: digits are a number
+        gold["digits_are_index"] = True
+    return with_gold(options, gold)
 
 
 def _text(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,11 +175,3 @@ def _source(config: Mapping[str, Any], hub: str, subset: Any) -> dict[str, Any]:
     if hub in ("json", "csv", "parquet", "text", ""):
         return source | {"manual": "The rows are files of the harness's task: see its dataset_kwargs."}
     return {"hub": hub, **({"config": str(subset)} if subset else {}), **source}
-
-
-def _metrics(config: Mapping[str, Any], kind: str) -> list[str]:
-    named = [entry.get("metric") for entry in config.get("metric_list") or () if isinstance(entry, dict)]
-    known = [_METRICS[m] for m in named if isinstance(m, str) and m in _METRICS]
-    if kind == "choice":
-        return ["accuracy"]
-    return list(dict.fromkeys(m for m in known if m != "accuracy")) or ["exact_match"]

@@ -225,10 +225,13 @@ def _findings(name: str, path: Path, value: Mapping[str, Any]) -> list[Finding]:
 
 
 def _read(name: str, path: Path, value: Mapping[str, Any]) -> tuple[Task, list[Example]]:
-    card = files.parse(Card, value, path, CatalogError)
-    assert card.source is not None  # an import makes no members
-    task = Task(name, "user", card, card.source, {}, path)
-    examples, dropped = adapt(task, card.samples, "samples")
+    try:
+        card = files.parse(Card, value, path, CatalogError)
+        assert card.source is not None  # an import makes no members
+        task = Task(name, "user", card, card.source, {}, path)
+        examples, dropped = adapt(task, card.samples, "samples")
+    except OpenFlanError as exc:
+        raise NotCarried(exc.found) from exc
     if dropped:
         raise NotCarried("; ".join(dropped))
     return task, examples

@@ -151,11 +151,16 @@ def _choice(answer: ChoiceAnswer, row: Row, where: str) -> Choice:
         known = answer.gold_values
     elif answer.gold_values_from is not None:
         known = lookup(row, answer.gold_values_from, where)
+    elif isinstance(found, str):
+        found = found.strip()
+        by_index = answer.digits_are_index and found.isdecimal()
+        known = [str(index) for index in range(len(options))] if by_index else options
     else:
         known = (False, True) if isinstance(found, bool) else range(len(options))
     matches = [i for i, value in enumerate(known) if _same(found, value)]
     if len(matches) != 1 or matches[0] >= len(options):
-        expected = " or ".join(repr(value) for value in known)
+        indexes = range(len(options)) if known is options else ()
+        expected = " or ".join(repr(value) for value in (*indexes, *known))
         raise DataError(where, f"{answer.gold} = {found!r}", expected, "Correct the row or the card's answer.")
     return Choice(options, matches[0])
 

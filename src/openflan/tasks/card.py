@@ -75,8 +75,8 @@ class Source(Strict):
 class ChoiceAnswer(Strict):
     """Options are fixed words (`options`), or the row's own (`options_from`: names of fields, or of one list field).
 
-    `gold` names the row's field that holds the index, a bool, or a value that `gold_values` lists in option order, or
-    that the row itself lists in option order (`gold_values_from: choices.label`).
+    `gold` names the row's field that holds the index, a bool, the option's own text, a value that `gold_values` lists
+    in option order, or one that the row itself lists in option order (`gold_values_from: choices.label`).
     """
 
     kind: Literal["choice"]
@@ -85,6 +85,8 @@ class ChoiceAnswer(Strict):
     gold: str
     gold_values: tuple[str | int | bool, ...] | None = None
     gold_values_from: str | None = None
+    digits_are_index: bool = False
+    """A text of digits in `gold` is an index, whatever the options are; otherwise it is an option's text."""
 
     @model_validator(mode="after")
     def _one_kind_of_options(self) -> ChoiceAnswer:
@@ -92,6 +94,8 @@ class ChoiceAnswer(Strict):
             raise ValueError("give either `options` (fixed words) or `options_from` (fields of the row)")
         if self.gold_values is not None and self.gold_values_from is not None:
             raise ValueError("give either `gold_values` or `gold_values_from`, not both")
+        if self.digits_are_index and (self.gold_values is not None or self.gold_values_from is not None):
+            raise ValueError("`digits_are_index` has no meaning beside `gold_values` or `gold_values_from`")
         if self.options is not None and (len(self.options) < 2 or len(set(self.options)) < len(self.options)):
             raise ValueError("`options` needs two or more words, all different")
         if self.options is not None and self.gold_values is not None and len(self.options) != len(self.gold_values):
