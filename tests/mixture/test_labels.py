@@ -4,16 +4,46 @@ from openflan.mixture.labels import shuffle_answers
 from openflan.tasks.example import Choice, Example, Text
 
 
-def test_shuffled_choices_keep_options_and_lose_their_rows():
-    examples = [Example(f"t/train/{i}", "t", {"text": "x"}, Choice(("a", "b", "c"), 0)) for i in range(3000)]
+def test_shuffled_choices_keep_options_and_frequencies_and_lose_their_rows():
+    golds = [0] * 600 + [1] * 300 + [2] * 100
+    examples = [Example(f"t/train/{i}", "t", {"text": "x"}, Choice(("a", "b", "c"), g)) for i, g in enumerate(golds)]
     shuffled = shuffle_answers(examples, seed=0)
-    golds = Counter(example.answer.gold for example in shuffled)
-    assert all(900 < golds[gold] < 1100 for gold in range(3))
+    after = [example.answer.gold for example in shuffled]
+    assert Counter(after) == {0: 600, 1: 300, 2: 100}
     assert [e.uid for e in shuffled] == [e.uid for e in examples]
     assert {e.answer.options for e in shuffled} == {("a", "b", "c")}
-    # a row's new gold does not depend on the rows around it
-    assert shuffle_answers(examples[7:8], seed=0) == shuffled[7:8]
+    kept = sum(a == b for a, b in zip(after, golds, strict=True))
+    assert 410 < kept < 510  # .6 * .6 + .3 * .3 + .1 * .1 = .46 by chance
     assert shuffle_answers(examples, seed=1) != shuffled
+    other = [Example("u/train/0", "u", {"text": "x"}, Choice(("a", "b", "c"), 1))]
+    assert shuffle_answers([*other, *examples], seed=0)[1:] == shuffled  # another task changes nothing
+
+
+def test_golds_among_a_row_s_own_options_keep_their_positions():
+    examples = [
+        Example(f"t/train/{i}", "t", {"text": "x"}, Choice(tuple(f"{i} {k}" for k in range(2 + i % 2)), i % 4 // 2))
+        for i in range(400)
+    ]
+    shuffled = shuffle_answers(examples, seed=0)
+    assert [e.answer.options for e in shuffled] == [e.answer.options for e in examples]
+    for num_options in (2, 3):
+        some = [e.answer.gold for e in shuffled if len(e.answer.options) == num_options]
+        assert Counter(some) == {0: 100, 1: 100}  # never the third, which was never right
+    kept = sum(a.answer.gold == b.answer.gold for a, b in zip(shuffled, examples, strict=True))
+    assert 160 < kept < 240
+
+
+def test_golds_of_few_rows_alike_are_drawn_evenly():
+    def rows(num):
+        return [
+            Example(f"t/train/{k}.{i}", "t", {"text": "x"}, Choice(tuple(f"{k}{i}{j}" for j in range(k)), 0))
+            for k in range(2, 402)
+            for i in range(num)
+        ]
+
+    golds = [example.answer.gold for example in shuffle_answers(rows(1), seed=0)]
+    assert sum(gold == 0 for gold in golds) < 20 and max(golds) > 300
+    assert {example.answer.gold for example in shuffle_answers(rows(10)[:100], seed=0)} == {0}
 
 
 def test_shuffled_texts_stay_within_their_task():

@@ -76,7 +76,7 @@ def test_it_is_built_once_for_each_key(tmp_path):
 
 def test_its_rows_are_packed(tmp_path):
     packs = StorePacks(stored(tmp_path, "key", build), 8)
-    assert [[s.key for s in pack.segments] for pack in packs] == [[0, 4, 1, 3]]
+    assert [[s.key for s in pack.segments] for pack in packs] == [[0, 3, 4, 1]]
     assert packs.num_too_long == 1
 
 

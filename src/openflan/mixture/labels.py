@@ -2,37 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 from openflan.streams import stream
 from openflan.tasks.example import Choice, Example, Text
 
+MIN_ROWS = 10
+"""Rows that golds are shuffled among, at least: of fewer, too many would keep their own."""
+
 
 def shuffle_answers(examples: Sequence[Example], seed: int) -> list[Example]:
     """The shuffled-label control: the same rows and answer formats, but answers that tell nothing about their rows.
 
-    A choice gets a gold drawn evenly from its own options, by its uid; free texts swap their references within the
-    task, at random. What tuning still gains on such rows is form and not meaning.
+    Golds are permuted within a task, so that each label stays as frequent as it was: among the rows with the same
+    options, and where options are the row's own, by position among the rows with as many options. Only where fewer than
+    `MIN_ROWS` rows have as many options is a gold drawn evenly from the row's own, by its uid. Free texts swap their
+    references within the task.
 
     >>> rows = [Example(f"t/train/{i}", "t", {"text": "..."}, Text((f"answer {i}",))) for i in range(4)]
     >>> [example.answer_text for example in shuffle_answers(rows, seed=0)]
     ['answer 3', 'answer 1', 'answer 0', 'answer 2']
     """
-    references: dict[str, list[Text]] = {}
-    for example in examples:
-        if isinstance(example.answer, Text):
-            references.setdefault(example.task, []).append(example.answer)
-    swapped = {task: iter(_permuted(texts, seed, task)) for task, texts in references.items()}
-    return [replace(example, answer=_shuffled_answer(example, swapped, seed)) for example in examples]
+    shuffled = list(examples)
+    for (task, *alike), places in _groups(examples).items():
+        if alike and len(places) < MIN_ROWS:
+            for i in places:
+                shuffled[i] = replace(examples[i], answer=_drawn(examples[i], seed))
+            continue
+        order = stream(seed, "labels", task, *alike).sample(places, len(places))
+        for i, other in zip(places, order, strict=True):
+            shuffled[i] = replace(examples[i], answer=_answer(examples[i].answer, examples[other].answer))
+    return shuffled
 
 
-def _permuted(texts: Sequence[Text], seed: int, task: str) -> list[Text]:
-    return stream(seed, "labels", task).sample(texts, len(texts))
+def _groups(examples: Sequence[Example]) -> dict[tuple[str, ...], list[int]]:
+    """The places of the rows that answers are permuted among, by task and what their choices have in common."""
+    answers = [(example.task, example.answer) for example in examples]
+    same_options = Counter((task, answer.options) for task, answer in answers if isinstance(answer, Choice))
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, (task, answer) in enumerate(answers):
+        key: tuple[str, ...] = (task,)
+        if isinstance(answer, Choice):
+            shared = same_options[task, answer.options] >= MIN_ROWS
+            key = (task, "options", *answer.options) if shared else (task, f"{len(answer.options)} options")
+        groups.setdefault(key, []).append(i)
+    return groups
 
 
-def _shuffled_answer(example: Example, swapped: Mapping[str, Iterator[Text]], seed: int) -> Choice | Text:
-    if isinstance(example.answer, Text):
-        return next(swapped[example.task])
+def _answer(own: Choice | Text, other: Choice | Text) -> Choice | Text:
+    """The other row's answer in this row's form."""
+    return Choice(own.options, other.gold) if isinstance(own, Choice) and isinstance(other, Choice) else other
+
+
+def _drawn(example: Example, seed: int) -> Choice:
+    assert isinstance(example.answer, Choice)
     options = example.answer.options
     return Choice(options, stream(seed, "labels", example.uid).randrange(len(options)))

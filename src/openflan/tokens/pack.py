@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, overload
@@ -10,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from openflan.errors import DataError
+
+WINDOW = 2048  # rows ahead in the plan among which the one is looked for that fills a pack up
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +130,7 @@ def pack_lengths(lengths: NDArray[np.integer], capacity: int) -> list[NDArray[np
     >>> [indices.tolist() for indices in pack_lengths(np.array([3, 6, 2, 5, 4, 2]), 11)]
     [[1, 3], [4, 0, 2, 5]]
     """
-    grouped, ends = _grouped(lengths, capacity)
-    return np.split(grouped, ends[:-1]) if ends.size else []
-
-
-def _grouped(lengths: NDArray[np.integer], capacity: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """`pack_lengths` in two arrays, which take less memory: the indices of one pack after the other, and their ends."""
-    for place in np.flatnonzero((lengths < 1) | (lengths > capacity))[:1]:
-        raise DataError(f"row {place}", f"{lengths[place]} tokens", f"from 1 to {capacity} in a pack")
+    _check_lengths(lengths, capacity)
     order = np.argsort(-np.asarray(lengths, dtype=np.int32), kind="stable").astype(np.int32)
     pack_of = np.empty(len(order), dtype=np.int32)  # of the rows in that order
     # Packs with exactly so many free positions, the one that got there last at the end.
@@ -167,7 +164,57 @@ def _grouped(lengths: NDArray[np.integer], capacity: int) -> tuple[NDArray[np.in
                     by_room.setdefault(left, []).extend(packs)
                     rooms |= 1 << left
     ends = np.cumsum(np.bincount(pack_of, minlength=num_packs))
-    return order[np.argsort(pack_of, kind="stable")], ends
+    return np.split(order[np.argsort(pack_of, kind="stable")], ends[:-1]) if ends.size else []
+
+
+def pack_in_order(
+    lengths: NDArray[np.integer], capacity: int, window: int = WINDOW
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Rows in the order given, as many as fit; what is left of a pack goes to the longest rows that fit among the next
+    `window`. The indices of one pack after the other, and where each pack ends; DataError as `pack_lengths`.
+
+    Training is packed so. Best-fit decreasing fills a little better, but its packs hold either a few long rows or many
+    short ones of one task. An update divides its loss by its supervised ids, so a token would count more in the former.
+
+    >>> rows, ends = pack_in_order(np.array([3, 6, 4, 5, 2, 2]), 11)
+    >>> [each.tolist() for each in np.split(rows, ends[:-1])]
+    [[0, 1, 4], [2, 3, 5]]
+    """
+    _check_lengths(lengths, capacity)
+    sizes = memoryview(np.ascontiguousarray(lengths, dtype=np.int32))
+    waiting: dict[int, deque[int]] = {}  # the rows of the window that are in no pack, by length
+    present = 0  # bit n is set while waiting[n] has a row
+    laid = bytearray(len(sizes))
+    rows, ends = array("i"), array("q")
+    first = entered = 0  # the first row that is in no pack, and the first behind the window
+    while first < len(sizes):
+        room = capacity
+        while True:
+            while first < len(sizes) and laid[first]:
+                first += 1
+            for row in range(entered, min(first + window, len(sizes))):
+                waiting.setdefault(sizes[row], deque()).append(row)
+                present |= 1 << sizes[row]
+                entered = row + 1
+            if first < len(sizes) and sizes[first] <= room:
+                size = sizes[first]
+            else:
+                size = (present & ((2 << room) - 1)).bit_length() - 1  # the longest that fits, -1 if none does
+            if size < 0:
+                break
+            row = waiting[size].popleft()
+            if not waiting[size]:
+                present &= ~(1 << size)
+            laid[row] = 1
+            rows.append(row)
+            room -= size
+        ends.append(len(rows))
+    return np.asarray(rows, dtype=np.int32), np.asarray(ends, dtype=np.int64)
+
+
+def _check_lengths(lengths: NDArray[np.integer], capacity: int) -> None:
+    for place in np.flatnonzero((lengths < 1) | (lengths > capacity))[:1]:
+        raise DataError(f"row {place}", f"{lengths[place]} tokens", f"from 1 to {capacity} in a pack")
 
 
 class Segments(Protocol):
@@ -183,10 +230,10 @@ class Segments(Protocol):
 
 
 class StorePacks(Sequence[Pack]):
-    """The packs of a store, each made when it is asked for.
+    """The packs of a store, each made when it is asked for, in the order of the plan.
 
-    Ties between rows of one length are broken by `place`, so that the order in which rows are stored does not matter.
-    Rows longer than `capacity` are in no pack: `num_too_long` of them.
+    Rows are packed by their `place` in the plan, so the order in which they are stored does not matter. Rows longer
+    than `capacity` are in no pack: `num_too_long` of them.
     """
 
     def __init__(self, store: Segments, capacity: int) -> None:
@@ -196,7 +243,7 @@ class StorePacks(Sequence[Pack]):
         rows = rows[store.lengths[rows] <= capacity]
         self.num_too_long = len(store.place) - len(rows)
         self.num_tokens = int(store.lengths[rows].sum(dtype=np.int64))
-        grouped, self._ends = _grouped(store.lengths[rows], capacity)
+        grouped, self._ends = pack_in_order(store.lengths[rows], capacity)
         self._rows = rows[grouped]
 
     def __len__(self) -> int:
