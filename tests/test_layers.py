@@ -16,7 +16,8 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "openflan"
 
 LAYERS = (
-    *("errors", "streams", "untrusted", "files", "world", "tasks", "templates", "mixture", "tokens", "models"),
+    *("errors", "streams", "untrusted", "files", "environment"),
+    *("world", "tasks", "templates", "mixture", "tokens", "models"),
     *("training", "evaluation", "config", "interop", "study", "report", "cli"),
 )
 STRANGERS = {("training", "evaluation"), ("evaluation", "training")}
@@ -31,9 +32,19 @@ LOAD_NO_TORCH = (
     *("training/settings.py", "models/settings.py", "models/folder.py"),
 )
 # Layers that never name torch, not even inside a function.
-FREE_OF_TORCH = {"errors", "streams", "files", "world", "tasks", "templates", "mixture", "config", "report", "cli"} | {
-    "interop"
-}
+FREE_OF_TORCH = {
+    "errors",
+    "streams",
+    "files",
+    "environment",
+    "world",
+    "tasks",
+    "templates",
+    "mixture",
+    "config",
+    "report",
+    "cli",
+} | {"interop"}
 
 MAY_WRITE = ("files.py", "training/checkpoint.py", "models/")
 WRITERS = {"write_text", "write_bytes", "save_file", "save_model", "save_pretrained", "tofile", "memmap"}  # methods

@@ -156,3 +156,11 @@ def test_without_a_model_folder_nothing_is_evaluated(call, tmp_path):
     ended = call("eval", tmp_path / "nowhere", "--task", "world_sst", "--out", tmp_path / "out")
     check_paragraph(ended, str(tmp_path / "nowhere"), "no such folder")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "run", "eval", "pretrain", "demo"])
+def test_a_launcher_that_sets_half_is_told_before_anything_is_read(call, monkeypatch, command):
+    monkeypatch.setenv("RANK", "3")
+    ended = call(*([command] if command == "demo" else [command, "nothing-here.yaml", "--out", "nowhere"]))
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith("openflan: environment: found RANK=3 without LOCAL_RANK, WORLD_SIZE, MASTER_ADDR")

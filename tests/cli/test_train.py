@@ -71,7 +71,14 @@ def test_torchrun_is_two_processes_and_one_voice(two_packs, alone, torchrun, tmp
 
 
 def test_a_study_is_not_run_by_a_launcher(call, recipe, tmp_path, monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {
+        "RANK": 0,
+        "LOCAL_RANK": 0,
+        "WORLD_SIZE": 2,
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": 9,
+    }.items():
+        monkeypatch.setenv(name, str(value))
     ended = call("run", recipe, "--out", tmp_path / "run")
     assert ended.code == 2 and "Use `openflan train` there" in ended.err
     assert not (tmp_path / "run").exists()

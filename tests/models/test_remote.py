@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +14,8 @@ from openflan.evaluation.requests import Request, requests_for
 from openflan.evaluation.run import evaluate
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.lm import HuggingFaceModel
-from openflan.models.remote import RemoteModel, Ways, load_remote
-from openflan.models.server import KEY, Server
+from openflan.models.remote import RemoteModel, Ways, _models, _most_positions, load_remote
+from openflan.models.server import KEY, Reply, Server
 from openflan.models.tokenizer import train_tokenizer
 from openflan.tokens.batch import Batch, collate
 from openflan.tokens.encode import Lengths
@@ -246,9 +247,9 @@ def test_pauses_grow_and_the_server_may_ask_for_a_longer_one(model, tokenizer, m
 
 def test_a_server_that_stays_silent_is_not_waited_for(model, tokenizer):
     with remote(model, tokenizer) as (found, server):
-        found.server = replace(found.server, timeout_s=0.05)
+        found.server = replace(found.server, seconds=0.05)
         server.wait_s = 0.2
-        with pytest.raises(RunError, match=r"no answer after 3 attempts: no answer in time \(ReadTimeout\)"):
+        with pytest.raises(RunError, match=r"no whole answer within 0\.05 seconds; .* set OPENFLAN_SERVER_SECONDS"):
             found.generate([[5, 6]], 3)
 
 
@@ -259,6 +260,66 @@ def test_a_few_requests_are_in_flight(model, tokenizer):
         texts = found.generate([[5, n] for n in range(6, 18)], 1)
         assert len(texts) == 12
         assert server.max_in_flight == 3
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"text": "x", "token_ids": [5, -1]},
+        {"text": "x", "token_ids": [5, 2**32]},
+        {"text": "x", "token_ids": [10**400]},
+        {"text": None},
+        {},
+        {"text": ["a"], "token_ids": [1.5]},
+    ],
+    ids=str,
+)
+def test_a_choice_that_is_none(model, tokenizer, choice):
+    with remote(model, tokenizer) as (found, server):
+        server.page = json.dumps({"choices": [choice]})
+        with pytest.raises(ModelError, match=r"found (token ids that no tokenizer has|an answer without its text);"):
+            found.generate([[5, 6]], 3)
+
+
+def test_half_a_surrogate_pair_in_a_text_is_replaced(model, tokenizer):
+    with remote(model, tokenizer) as (found, server):
+        server.page = r'{"choices": [{"text": "cat \ud83d"}]}'
+        assert found.generate([[5, 6]], 3) == [model.codec.encode("cat ?")]
+
+
+@pytest.mark.parametrize("value", ["NaN", "0.5", "1e999", "9" * 400, '"-1"', "null", "[]"])
+def test_log_probs_that_are_none(model, tokenizer, value):
+    with remote(model, tokenizer) as (found, server):
+        server.page = f'{{"choices": [{{"logprobs": {{"token_logprobs": [null, {value}, -1.0, -1.0]}}}}]}}'
+        with pytest.raises(ModelError, match="found an answer without them; expected the log-probabilities of the 4"):
+            found.log_probs(collate([Pack(8, [plain_segment(0, draw_ids(1, 4), 3)])]))
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [
+        ({"id": "toy", "max_model_len": 128}, 127),
+        ({"id": "toy", "max_model_len": -5}, 1 << 30),
+        ({"id": "toy", "max_model_len": 10**400}, 1 << 30),
+        ({"id": "toy", "meta": {"n_ctx": "many"}}, 1 << 30),
+    ],
+)
+def test_what_a_list_of_models_says(listed, expected):
+    assert _most_positions(listed) == expected
+
+
+def test_names_that_no_folder_could_have_are_passed_over():
+    names = ["toy", "a\0b", "a\nb", "", "x" * 201, "\x1b[2J", {"a": 1}]
+    assert list(_models(Reply(200, {"data": [*({"id": name} for name in names), 7, {}]}))) == ["toy", "{'a': 1}"]
+    assert _models(Reply(200, {"data": {"id": 1}})) == {}
+
+
+def test_inside_a_running_event_loop_as_in_a_notebook(model, tokenizer):
+    async def cell() -> list[list[int]]:
+        with remote(model, tokenizer) as (found, _):
+            return found.generate([[5, 6]], 3)
+
+    assert asyncio.run(cell()) == model.generate([[5, 6]], 3)
 
 
 REQUESTS = 8

@@ -4,7 +4,7 @@ import datasets
 import pytest
 
 import fake_hub
-from openflan.errors import DataError
+from openflan.errors import ConfigError, DataError
 from openflan.tasks import hub
 from openflan.tasks.adapt import load_examples
 from openflan.tasks.card import Source
@@ -77,6 +77,15 @@ def test_a_folder_of_the_same_name_is_not_the_dataset(folder, monkeypatch):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder / "cache"))
     with pytest.raises(DataError, match="no connection to the hub"):
+        hub.open_split(MOOD, "train", "mood")
+
+
+def test_a_proxy_that_cannot_be_used_is_told_as_such(folder, monkeypatch):
+    monkeypatch.setattr(hub, "HUB", "hf://datasets/")
+    for name in ("NO_PROXY", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ALL_PROXY", "socks://proxy:1080")
+    with pytest.raises(ConfigError, match=r"^ALL_PROXY: found a proxy's address that cannot be used"):
         hub.open_split(MOOD, "train", "mood")
 
 

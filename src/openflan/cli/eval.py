@@ -11,6 +11,7 @@ import typer
 
 from openflan import files
 from openflan.cli.options import Cards, DataRoot, Json, check_known
+from openflan.environment import launched_as
 from openflan.errors import ConfigError
 from openflan.evaluation.settings import ClusterMean, EvalSettings
 
@@ -107,6 +108,7 @@ def evaluate(
 
     Example: openflan eval base --cluster sentiment --collection world --limit 50
     """
+    launched_as()
     normalise = normalisation_of(normalisation)
     if normalise == "pmi" and not priors:
         raise ConfigError("--normalisation pmi", "--no-priors", "priors, which pmi subtracts", "Leave one of them out.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import time
@@ -14,7 +13,8 @@ from openflan.cli import catalog, config, data, interop, results, runs
 from openflan.cli.eval import evaluate
 from openflan.cli.plan import plan
 from openflan.cli.preview import preview
-from openflan.errors import OpenFlanError
+from openflan.environment import launched_as
+from openflan.errors import ConfigError, OpenFlanError
 
 STOPPED = 130  # what typer makes of Ctrl-C, without a word
 TERMINATED = 128 + signal.SIGTERM
@@ -64,19 +64,27 @@ def _root(
 def main() -> None:
     """Entry point of the `openflan` command."""
     signal.signal(signal.SIGTERM, _terminate)
-    is_first = os.environ.get("RANK", "0") == "0"
     try:
         app()
     except OpenFlanError as exc:
-        if not is_first:  # rank 0 tells it; where that does not fail as well, the launcher has not ended this one yet
+        if (
+            not _is_first()
+        ):  # rank 0 tells it; where that does not fail as well, the launcher has not ended this one yet
             time.sleep(SECONDS_FOR_RANK_0)
         print(f"openflan: {exc}", file=sys.stderr)
         raise SystemExit(2) from None
     except (KeyboardInterrupt, SystemExit) as exc:
         code = exc.code if isinstance(exc, SystemExit) else STOPPED
-        if code in (STOPPED, TERMINATED) and is_first:
+        if code in (STOPPED, TERMINATED) and _is_first():
             print("openflan: stopped; the same command continues where it was.", file=sys.stderr)
         raise SystemExit(code) from None
+
+
+def _is_first() -> bool:
+    try:
+        return launched_as()[0] == 0
+    except ConfigError:
+        return True
 
 
 def _terminate(*_: object) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from openflan import files
 from openflan.cli.options import AllowOverlap, Cards, DataRoot, Json, Out, Recipe, Set, load_config
+from openflan.environment import launched_as
 from openflan.errors import RunError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def demo(
 
     Example: openflan demo --out runs/demo
     """
+    launched_as()  # before anything is read: what a launcher says must fit together
     changes = [f"seed={seed}"]
     if quick:
         changes += ["mixture.num_examples=250", "evaluation.max_examples_per_task=20"]
@@ -51,6 +53,7 @@ def run(
 
     Example: openflan run recipes/real-small.yaml --data-root data
     """
+    launched_as()
     config = load_config(recipe, changes, data_root, catalog, allow_overlap)
     _study(config, out or Path("runs") / config.name, as_json)
 
@@ -68,6 +71,7 @@ def pretrain(
     from openflan.training.pretrain import PretrainRecipe
     from openflan.training.pretrain import pretrain as make
 
+    launched_as()
     value = files.read_yaml(recipe)
     if corpus is not None and isinstance(value, dict):
         value["corpus"] = corpus
@@ -98,6 +102,7 @@ def train(
     from openflan.study.execute import train_study
     from openflan.study.job import rank
 
+    launched_as()
     given = [*(changes or ()), *([f"train.num_processes={processes}"] if processes else ())]
     config = load_config(recipe, given, data_root, catalog, allow_overlap)
     with JobBars() as bars:

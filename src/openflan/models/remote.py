@@ -17,17 +17,23 @@ import torch
 from torch import Tensor
 
 from openflan.errors import ModelError, did_you_mean
-from openflan.models.server import PASSING, Reply, Server
+from openflan.models.server import CONNECT_S, PASSING, Reply, Server
 from openflan.models.tokenizer import codec_of, load_tokenizer
 from openflan.streams import fingerprint
 from openflan.tokens.batch import Batch
 from openflan.tokens.codec import Codec
 
+LONGEST_NAME = 200
 PROBE = "Zoë's bill of 1984: $12.50!\n\n    print(x ** 2)  # naïve, Привет, 東京 🙂"
 """A text that two tokenizers will hardly cut alike."""
 Prompt = str | Sequence[int]
 SCORED: dict[str, Any] = {"max_tokens": 1, "echo": True, "logprobs": 1}
 """One new token, which is ignored: none at all means "as many as you like" to llama-cpp-python."""
+MOST = 1 << 30
+"""Positions, where a server does not tell how many it has."""
+MAX_ID = 1 << 31
+ROUNDED_ZERO = 1e-3
+"""No log-probability is as high: above 0 it is wrong by more than rounding."""
 LOWEST = -9999.0
 """What vLLM writes for minus infinity, which JSON does not have."""
 
@@ -57,7 +63,7 @@ class RemoteModel:
     """
 
     def __init__(
-        self, server: Server, name: str, codec: Codec, ways: Ways, root: str = "", max_positions: int = 1 << 30
+        self, server: Server, name: str, codec: Codec, ways: Ways, root: str = "", max_positions: int = MOST
     ) -> None:
         self.server = server
         self.name = name
@@ -118,9 +124,13 @@ class RemoteModel:
 
     def _generated(self, reply: Reply) -> list[int]:
         choice = self._choice(reply)
-        ids = _new_ids(choice)
+        ids, text = _new_ids(choice), choice.get("text")
         if ids is None:
-            ids = self.codec.encode(str(choice.get("text", "")))
+            if not isinstance(text, str):
+                raise ModelError(self.server.url, "an answer without its text", "one, as OpenAI's completions have")
+            ids = self.codec.encode(text)
+        if not all(0 <= i < MAX_ID for i in ids):
+            raise ModelError(self.server.url, "token ids that no tokenizer has", "those that the model wrote")
         end = self.codec.eos_id
         return ids[: ids.index(end)] if end in ids else ids
 
@@ -137,7 +147,7 @@ def load_remote(
     """
     codec = codec_of(load_tokenizer(tokenizer), Path(tokenizer), separator, chat_template)
     # Whether a server is there at all is told at once. Some have no list of models, or none without a network.
-    listed = Server(url, pauses_s=(), passing=frozenset()).get("models")
+    listed = Server(url, pauses_s=(), seconds=CONNECT_S, passing=frozenset()).get("models")
     models = _models(listed)
     if name is None and len(models) != 1:
         found = f"{len(models)} models ({', '.join(sorted(models)[:10])})" if models else "no list of its models"
@@ -145,8 +155,6 @@ def load_remote(
         raise ModelError(url, found + told, "one model", "Check the address, or name the model with --model-name.")
     name = name or next(iter(models))
     about = models.get(name, {})
-    meta = about.get("meta")  # llama.cpp's
-    limit = meta.get("n_ctx") if isinstance(meta, dict) else about.get("max_model_len")
     asked = Server(url, passing=PASSING - {500})  # which may mean a wish that the server does not know
     model = RemoteModel(
         Server(url),
@@ -154,17 +162,25 @@ def load_remote(
         codec,
         _find_ways(asked, name, codec, models),
         root=str(about.get("root") or ""),
-        max_positions=limit - 1 if isinstance(limit, int) else 1 << 30,  # one token is generated
+        max_positions=_most_positions(about),
     )
     _check_tokenizer(model, asked, tokenizer)
     return model
 
 
 def _models(listed: Reply) -> dict[str, dict[str, Any]]:
-    """What the server says about its models, by name."""
+    """What the server says about its models, by name. Names that no folder could have are passed over."""
     data = listed.content.get("data")
-    entries = data if isinstance(data, list) else []
-    return {str(entry["id"]): entry for entry in entries if isinstance(entry, dict) and "id" in entry}
+    entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    named = {str(entry.get("id", "")): entry for entry in entries}
+    return {name: entry for name, entry in named.items() if name.isprintable() and 0 < len(name) <= LONGEST_NAME}
+
+
+def _most_positions(about: Mapping[str, Any]) -> int:
+    """The longest sequence to score, one token less than the server reads: one is generated."""
+    meta = about.get("meta")  # llama.cpp's
+    limit = meta.get("n_ctx") if isinstance(meta, dict) else about.get("max_model_len")
+    return min(limit - 1, MOST) if isinstance(limit, int) and limit > 1 else MOST
 
 
 def _body(name: str, prompt: Prompt, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,6 +234,7 @@ def _check_tokenizer(model: RemoteModel, server: Server, tokenizer: str) -> None
     else:
         usage = ask(PROBE, {}).content.get("usage")
         num_there = usage.get("prompt_tokens") if isinstance(usage, dict) else None
+        num_there = num_there if isinstance(num_there, int) else None
         if num_there not in (len(ids), len(ids) - len(codec.before)):
             found = f"a tokenizer that cuts a text into {len(ids)} tokens, of which the server counts {num_there}"
     if model.ways.takes_ids and not found:
@@ -259,6 +276,6 @@ def _log_probs_of(choice: Mapping[str, Any], num_ids: int) -> list[float] | None
     # Besides the prompt's there is the new token's, or none where it ended the text.
     if not isinstance(values, list) or len(values) not in (num_ids, num_ids + 1):
         return None
-    if not all(isinstance(value, int | float) for value in values[1:num_ids]):
+    if not all(isinstance(value, int | float) and value < ROUNDED_ZERO for value in values[1:num_ids]):  # NaN is not
         return None
     return [float("nan"), *(-float("inf") if value <= LOWEST else float(value) for value in values[1:num_ids])]

@@ -7,20 +7,29 @@ import functools
 import json
 import os
 import ssl
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
+from openflan.environment import check_proxies
 from openflan.errors import ConfigError, ModelError, RunError
 
 KEY = "OPENFLAN_API_KEY"
 """The environment variable with the server's key. Not OpenAI's own, which would go to whatever address is given."""
+SECONDS = "OPENFLAN_SERVER_SECONDS"
+"""The environment variable that says how long one request may take, its repetitions included."""
+DEFAULT_SECONDS = 600.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be another one a little later."""
 MAX_PAUSE_S = 60.0
 CONNECT_S = 10.0
+MAX_BYTES = 4 << 20
+"""Of an answer, unpacked; and `BYTES_PER_TOKEN` more for each token that is sent or asked for."""
+BYTES_PER_TOKEN = 1024
+LOOPBACK = ("localhost", "::1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +41,26 @@ class Reply:
     problem: str = ""
 
 
+class _Response:
+    """What came of one attempt, its body whole and as text."""
+
+    def __init__(self, status: int, headers: httpx2.Headers, body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.text = body.decode(errors="replace")  # JSON is UTF-8, whatever a header says
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A server by its address, such as http://localhost:8000/v1.
 
-    `pauses_s` lie between one attempt and the next. `timeout_s` is for one attempt; a long text is generated in it.
+    `pauses_s` lie between one attempt and the next. `seconds` are for one request with all its attempts; a long text is
+    generated in them. By default they are those of the environment variable OPENFLAN_SERVER_SECONDS, or 600.
     """
 
     url: str
     pauses_s: tuple[float, ...] = (1, 2, 4, 8, 16)
-    timeout_s: float = 300.0
+    seconds: float = field(default_factory=lambda: _seconds())
     num_in_flight: int = 16
     passing: frozenset[int] = PASSING
 
@@ -53,7 +72,8 @@ class Server:
             raise ConfigError(where, f"an address that cannot be read ({exc})", "one of a server", do) from exc
         if url.userinfo:  # not shown: what is shown is also stored
             raise ConfigError(where, "an address with a password in it", "one without", f"Put the key into {KEY}.")
-        if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        usable = url.scheme in ("http", "https") and url.host and not url.query and not url.fragment
+        if not usable or not 0 < (80 if url.port is None else url.port) < 1 << 16:
             raise ConfigError(where, f"the address {self.url}", "http:// or https://, a host and a path", do)
 
     def get(self, path: str) -> Reply:
@@ -69,31 +89,52 @@ class Server:
         return self._ask(path, bodies)
 
     def _ask(self, path: str, bodies: Sequence[dict[str, Any] | None]) -> list[Reply]:
-        return asyncio.run(self._ask_all(path, bodies))
+        return _run(self._ask_all(path, bodies))
 
     async def _ask_all(self, path: str, bodies: Sequence[dict[str, Any] | None]) -> list[Reply]:
+        at_once = asyncio.Semaphore(self.num_in_flight)  # a request's time begins when its turn comes
+        async with self._client() as client:
+            # The first error ends all: `asyncio.run` cancels what is still under way.
+            return await asyncio.gather(*(self._in_time(client, at_once, path, body) for body in bodies))
+
+    def _client(self) -> httpx2.AsyncClient:
+        host = httpx2.URL(self.url).host
+        is_here = host in LOOPBACK or host.startswith("127.")  # a proxy elsewhere would ask itself
+        if not is_here:
+            check_proxies()
         key = _key()
-        async with httpx2.AsyncClient(
+        return httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {key}"} if key else {},
-            timeout=httpx2.Timeout(self.timeout_s, connect=CONNECT_S, pool=None),
+            timeout=httpx2.Timeout(None, connect=CONNECT_S),
             limits=httpx2.Limits(max_connections=self.num_in_flight),
             verify=_certificates(),
-        ) as client:
-            # The first error ends all: `asyncio.run` cancels what is still under way.
-            return await asyncio.gather(*(self._ask_one(client, path, body) for body in bodies))
+            trust_env=not is_here,
+        )
+
+    async def _in_time(
+        self, client: httpx2.AsyncClient, at_once: asyncio.Semaphore, path: str, body: dict[str, Any] | None
+    ) -> Reply:
+        async with at_once:
+            try:
+                async with asyncio.timeout(self.seconds):
+                    return await self._ask_one(client, path, body)
+            except TimeoutError as exc:
+                do = f"If it only needs longer, set {SECONDS}; repeat the command: predictions made so far are kept."
+                found = f"no whole answer within {self.seconds:g} seconds"
+                raise RunError(self.url, found, "a server that answers", do) from exc
 
     async def _ask_one(self, client: httpx2.AsyncClient, path: str, body: dict[str, Any] | None) -> Reply:
         url = f"{self.url.rstrip('/')}/{path}"
         problem = ""
         for pause_s in (*self.pauses_s, None):
             try:
-                response = await client.request("GET" if body is None else "POST", url, json=body)
+                response = await self._attempt(client, url, body)
             except httpx2.TimeoutException as exc:
                 problem = f"no answer in time ({type(exc).__name__})"
             except httpx2.RequestError as exc:
-                problem = str(exc) or type(exc).__name__
+                problem = _short(str(exc)) or type(exc).__name__
             else:
-                if response.status_code not in self.passing:
+                if response.status not in self.passing:
                     return self._read(response)
                 problem = _told(response)
                 if pause_s is not None:
@@ -105,22 +146,68 @@ class Server:
         do = "Start it again, or correct the address, and repeat the command: predictions made so far are kept."
         raise RunError(self.url, found, "a server that answers", do)
 
-    def _read(self, response: httpx2.Response) -> Reply:
-        status, told = response.status_code, _told(response)
+    async def _attempt(self, client: httpx2.AsyncClient, url: str, body: dict[str, Any] | None) -> _Response:
+        """One attempt; ModelError as soon as its answer is longer than any that was asked for."""
+        most = MAX_BYTES
+        if body is not None:
+            most += BYTES_PER_TOKEN * (len(body.get("prompt", ())) + int(body.get("max_tokens", 0)))
+        content = bytearray()
+        async with client.stream("GET" if body is None else "POST", url, json=body) as response:
+            async for part in response.aiter_bytes():  # unpacked, piece by piece
+                content += part
+                if len(content) > most:
+                    found = f"an answer of more than {most / 2**20:.0f} MB"
+                    raise ModelError(self.url, found, "an OpenAI-compatible server", "Look at the server.")
+            return _Response(response.status_code, response.headers, bytes(content))
+
+    def _read(self, response: _Response) -> Reply:
+        status, told = response.status, _told(response)
         if status in (401, 403):
             found = f"a server that refuses {'the key in' if _key() else 'requests without a key in'} {KEY} ({told})"
             raise ModelError(self.url, found, "a key that it takes", f"Set the environment variable {KEY}.")
         if status != 200:
             return Reply(status, {}, told)
-        try:
-            content = response.json()
-        except ValueError:
-            content = None
+        content = _parsed(response.text)
         if not isinstance(content, dict):
             found = f"an answer that is not an object in JSON ({_short(response.text)})"
             do = "Check the address: it usually ends in /v1."
             raise ModelError(self.url, found, "an OpenAI-compatible server", do)
         return Reply(status, content)
+
+
+def _run(work: Coroutine[Any, Any, list[Reply]]) -> list[Reply]:
+    """Its result, also where an event loop is running already, as in a notebook: then in a thread of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    pool = ThreadPoolExecutor(1)
+    try:
+        return pool.submit(asyncio.run, work).result()
+    finally:
+        pool.shutdown(wait=False)  # a notebook that is interrupted does not wait for it
+
+
+def _parsed(text: str) -> Any:
+    """What stands in JSON, its halves of surrogate pairs, which no text may hold, replaced; None where it is none."""
+    try:
+        content = json.loads(text)
+        if "\\u" in text:
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode(errors="replace"))
+        return content
+    except (ValueError, RecursionError):
+        return None
+
+
+def _seconds() -> float:
+    given = os.environ.get(SECONDS, "")
+    try:
+        seconds = float(given or DEFAULT_SECONDS)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise ConfigError(SECONDS, repr(given), "a number of seconds above 0", "Set it again, or leave it out.")
+    return seconds
 
 
 @functools.cache
@@ -136,25 +223,23 @@ def _key() -> str:
     return key
 
 
-def _told(response: httpx2.Response) -> str:
+def _told(response: _Response) -> str:
     """The status, and what the server says about it in any of the usual forms."""
-    text = response.text
-    try:
-        content = json.loads(text)
-        error = content.get("error", content)
-        text = error if isinstance(error, str) else str(error.get("message") or error.get("detail") or text)
-    except (ValueError, AttributeError):
-        pass
-    return f"HTTP {response.status_code}: {_short(text)}" if text.strip() else f"HTTP {response.status_code}"
+    text, content = response.text, _parsed(response.text)
+    error = content.get("error", content) if isinstance(content, dict) else content
+    told = [error.get(name) for name in ("message", "detail")] if isinstance(error, dict) else [error]
+    text = next((each for each in told if isinstance(each, str) and each), text)
+    return f"HTTP {response.status}: {_short(text)}" if text.strip() else f"HTTP {response.status}"
 
 
 def _short(text: str) -> str:
     key = _key()
     text = text.replace(key, "***") if key else text  # some servers quote a key that they refuse
+    text = "".join(char if char.isprintable() else " " for char in text[:3000])
     return " ".join(text.split())[:300].rstrip(".")
 
 
-def _asked_pause(response: httpx2.Response) -> float:
+def _asked_pause(response: _Response) -> float:
     """Seconds that the server asks to wait, at most `MAX_PAUSE_S`; 0 when it asks for none."""
     asked = response.headers.get("Retry-After", "")
-    return min(float(asked), MAX_PAUSE_S) if asked.isdigit() else 0.0
+    return min(float(asked), MAX_PAUSE_S) if asked.isascii() and asked.isdecimal() else 0.0

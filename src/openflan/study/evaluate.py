@@ -16,6 +16,7 @@ import torch
 
 from openflan import files
 from openflan.config import evaluated_tasks
+from openflan.environment import RANK_VARIABLES
 from openflan.errors import ConfigError, DataError, OpenFlanError, RunError, did_you_mean
 from openflan.evaluation.metrics import check_metrics
 from openflan.evaluation.predictions import Prediction
@@ -30,7 +31,7 @@ from openflan.models.settings import ModelSettings
 from openflan.streams import file_fingerprint, fingerprint
 from openflan.study.directory import read_config
 from openflan.study.identity import EvaluationIdentity, library_versions, prediction_code
-from openflan.study.job import PLACE, is_launched
+from openflan.study.job import is_launched
 from openflan.study.launch import places, starting_deaf
 from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
@@ -292,7 +293,7 @@ def _others(asking: Asking, num_processes: int) -> Iterator[Callable[[], None]]:
 def _work(asking: Asking, rank: int, num_processes: int, place: dict[str, str]) -> None:
     """Entry of another process. Ctrl-C reaches the whole group; the first one ends it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for name in PLACE:
+    for name in RANK_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update({name: value for name, value in place.items() if name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE")})
     try:

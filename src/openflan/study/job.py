@@ -12,12 +12,11 @@ from pathlib import Path
 
 from openflan import files
 from openflan.config import RunConfig
+from openflan.environment import RANK_VARIABLES, launched_as
 from openflan.errors import OpenFlanError
 
 UNTUNED_JOB, TUNED_JOB, SHUFFLED_JOB = "untuned", "tuned", "shuffled"
 TOTALS = "totals.json"
-PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""The environment variables by which torch and its launchers say which of several processes this is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +43,12 @@ class Job:
 
 def rank() -> int:
     """Which process of a training this is; 0, which writes its files, where there is but one."""
-    return int(os.environ.get("RANK", "0"))
+    return launched_as()[0]
 
 
 def is_launched() -> bool:
     """Whether `torchrun` or `accelerate launch` started this process as one of several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return launched_as()[1] > 1
 
 
 def work(job: Job, parent: Connection, place: dict[str, str]) -> None:
@@ -58,7 +57,7 @@ def work(job: Job, parent: Connection, place: dict[str, str]) -> None:
     `place` are the environment variables that make it one of several, none where it works alone.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends this process
-    for name in PLACE:
+    for name in RANK_VARIABLES:
         os.environ.pop(name, None)
     os.environ.update(place)
     try:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from openflan.environment import check_proxies
 from openflan.errors import DataError
 from openflan.streams import stream
 from openflan.tasks.card import Source
@@ -73,7 +74,8 @@ def _load(source: Source, split: str, where: str, task: str) -> Any:
 
     try:
         return datasets.load_dataset(f"{HUB}{source.hub}", source.config, split=split, revision=source.revision)
-    except (OSError, ValueError, RuntimeError, HfHubHTTPError, datasets.exceptions.DatasetsError) as exc:
+    except (OSError, ValueError, RuntimeError, ImportError, HfHubHTTPError, datasets.exceptions.DatasetsError) as exc:
+        check_proxies()
         said = " ".join(str(exc).split()) or type(exc).__name__
         if "scripts are no longer supported" in said:
             do = "The card can name its Parquet conversion: `revision: refs/convert/parquet`."

@@ -21,6 +21,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn import Module
 from torch.nn.parallel import DistributedDataParallel
 
+from openflan.environment import launched_as
 from openflan.errors import ConfigError, OpenFlanError
 from openflan.models.lm import HuggingFaceModel
 from openflan.tokens.pack import Pack, plain_segment
@@ -35,7 +36,7 @@ def join() -> PartialState:
     """Join the other processes of this training; the environment says how many there are and where they meet."""
     if PartialState._shared_state:
         return PartialState()
-    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    several = launched_as()[1] > 1
     accelerator = torch.accelerator.current_accelerator()
     cpu = several and (accelerator is None or accelerator.type == "mps")
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
