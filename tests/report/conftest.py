@@ -1,6 +1,6 @@
 import pytest
 
-from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults, TaskRow
+from openflan.study.compare import Asked, Detail, Difference, ResultRow, Run, StudyResults, TaskRow
 from openflan.study.execute import correct
 
 NLI, SENTIMENT, PARAPHRASE = "natural_language_inference", "sentiment", "paraphrase"
@@ -113,7 +113,6 @@ def make_results() -> StudyResults:
                 low=low,
                 high=high,
                 p_value=p,
-                adjusted=None,
                 detectable=detectable,
                 num_unpaired=1000 if d is None else 0,
             )
@@ -123,6 +122,7 @@ def make_results() -> StudyResults:
         tasks=tuple(tasks),
         details=tuple(details),
         runs=tuple(runs),
+        asked=Asked(num_shots=0, prompt="templates", cluster_mean="tasks"),
     )
     return correct(results)
 

@@ -60,15 +60,15 @@ def test_ids_are_unique(results: StudyResults) -> None:
 def test_the_page_says_what_a_reader_asks(results: StudyResults) -> None:
     text = Page(report_html(results)).text
     for wanted in (
-        "tuned is better than the better untuned prompt (untuned, no options) by 9.4 points, 95% interval",
+        "tuned is better than untuned, no options by 9.4 points, 95% interval",
         "[+5.1, +13.7]",
-        "not different from zero (+1.6 points, 95% interval [-2.1, +5.2], p 0.400 after Holm's correction; "
+        "no difference shown (+1.6 points, 95% interval [-2.1, +5.2], p 0.400 after Holm's correction; "
         "5.2 points would show with 80% power)",
-        "tuned - untuned, no options the better untuned prompt +9.4 [+5.1, +13.7] 0.001 0.003 6.1",
+        "tuned - untuned, no options +9.4 [+5.1, +13.7] 0.001 0.005 6.1",
         "tuned - untuned, no options 1000 prompts have a score of one side only, and are left out of the difference",
         "world_same accuracy 61.1 [56.0, 65.9] ±3.2 missing 54.0 [49.3, 59.0] ±3.2 50.0 [45.1, 55.2] ±3.2 200",
         "world_same, untuned, no options: 1,000 of 1,000 prompts unscored, and not counted as wrong.",
-        "tuned is worse than the better untuned prompt (untuned, options) by 7.1 points",
+        "tuned is worse than untuned, options by 7.1 points",
         "world_follows, world_entails",  # evaluated on
         "world_implies: derived from world_follows",
         "openflan demo --out runs/demo --seed 0",
@@ -76,6 +76,8 @@ def test_the_page_says_what_a_reader_asks(results: StudyResults) -> None:
         "runs/demo/sentiment",
         "They do not cover the training seed",
         "8 billion parameters and fewer",
+        "then asked, without examples, to do",
+        "In the mean of a cluster every task weighs the same.",
         "tune 101.2 s, evaluate 60.0 s",
     ):
         assert wanted in text, wanted
@@ -127,5 +129,31 @@ def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
         StudyResults(rows=(), differences=(), seconds={}, tasks=(), details=(), runs=()), tmp_path / "report.html"
     )
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "No comparison of the tuned model with the better untuned prompt was made." in text
+    assert "No comparison of the tuned model with the untuned one was made." in text
     assert "The results name no run." in text
+
+
+def test_the_page_says_how_prompts_were_asked(results: StudyResults) -> None:
+    assert results.asked is not None
+    asked = results.asked.model_copy(update={"num_shots": 2, "prompt": "completion", "cluster_mean": "datasets"})
+    text = Page(report_html(results.model_copy(update={"asked": asked}))).text
+    assert "and then asked, after up to 2 solved examples, to do" in text
+    assert "percent over the completion prompt of the held-out tasks" in text
+    assert "every dataset weighs the same, the mean of its parts taken first" in text
+    assert "OpenFLAN: 2-shot score on each held-out cluster" in text
+    unknown = Page(report_html(results.model_copy(update={"asked": None}))).text
+    assert "and then asked to do" in unknown
+    for page in (text, unknown):
+        assert "ithout examples" not in page and "mall model" not in page
+        assert "ero-shot" not in page.replace("Finetuned Language Models Are Zero-Shot Learners", "")
+
+
+def test_gains_and_losses_that_are_shown_have_the_accent(results: StudyResults) -> None:
+    claims = re.findall(r"<li( class=\"shown\")?><strong>([^<]+)</strong>: ([^<]*)", report_html(results))
+    shown = [(held_out, text.split(" than ")[0]) for accent, held_out, text in claims if accent]
+    assert len(claims) == 6
+    assert shown == [
+        ("natural language inference", "tuned is better"),
+        ("natural language inference", "tuned is better"),
+        ("paraphrase", "tuned is worse"),
+    ]

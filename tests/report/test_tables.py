@@ -38,7 +38,7 @@ def test_scores_are_percent_with_one_decimal(fraction: float | None, text: str) 
 
 
 def test_differences_carry_a_sign() -> None:
-    assert [points(x) for x in (0.0312, -0.0312, 0.0, -0.0001, None)] == ["+3.1", "-3.1", "+0.0", "+0.0", "missing"]
+    assert [points(x) for x in (0.0312, -0.0312, 0.0, -0.0001, None)] == ["+3.1", "-3.1", "+0.0", "-0.0", "missing"]
 
 
 def test_intervals() -> None:
@@ -54,20 +54,22 @@ def test_a_missing_arm_is_missing_and_a_zero_is_zero() -> None:
     assert cell(None) == ("missing", "")
 
 
-BETTER = "the better untuned prompt (untuned, options)"
+OTHER = "untuned, options"
 HOLM = "p 0.030 after Holm's correction"
 POWER = "4.5 points would show with 80% power"
-NOT_DIFFERENT = f"tuned against {BETTER}: not different from zero"
+NOT_DIFFERENT = f"tuned against {OTHER}: no difference shown"
 
 
 @pytest.mark.parametrize(
     ("bounds", "text"),
     [
-        ((0.031, 0.009, 0.054), f"tuned is better than {BETTER} by 3.1 points, 95% interval [+0.9, +5.4], {HOLM}"),
-        ((-0.031, -0.054, -0.009), f"tuned is worse than {BETTER} by 3.1 points, 95% interval [-5.4, -0.9], {HOLM}"),
+        ((0.031, 0.009, 0.054), f"tuned is better than {OTHER} by 3.1 points, 95% interval [+0.9, +5.4], {HOLM}"),
+        ((-0.031, -0.054, -0.009), f"tuned is worse than {OTHER} by 3.1 points, 95% interval [-5.4, -0.9], {HOLM}"),
         ((0.012, -0.005, 0.029), f"{NOT_DIFFERENT} (+1.2 points, 95% interval [-0.5, +2.9], {HOLM}; {POWER})"),
         ((0.012, 0.0, 0.029), f"{NOT_DIFFERENT} (+1.2 points, 95% interval [+0.0, +2.9], {HOLM}; {POWER})"),
-        ((None, None, None), f"tuned against {BETTER}: missing"),
+        ((-0.02, -0.045, -5.55e-17), f"{NOT_DIFFERENT} (-2.0 points, 95% interval [-4.5, +0.0], {HOLM}; {POWER})"),
+        ((-0.02, -0.045, -1e-5), f"tuned is worse than {OTHER} by 2.0 points, 95% interval [-4.5, -0.0], {HOLM}"),
+        ((None, None, None), f"tuned against {OTHER}: missing"),
     ],
 )
 def test_a_claim_in_plain_language(bounds: tuple[float | None, ...], text: str) -> None:
@@ -82,15 +84,31 @@ def test_a_p_value_is_never_nothing(value: float, text: str) -> None:
     assert p_value(None) == "missing"
 
 
-def test_the_claim_is_against_the_better_untuned_prompt(results: StudyResults) -> None:
+def test_a_claim_that_the_correction_takes_away_is_not_made() -> None:
+    found = gap(0.031, 0.009, 0.054).model_copy(update={"adjusted": 0.0501})
+    bounds = "95% interval [+0.9, +5.4], p 0.050 after Holm's correction"
+    assert reading(found) == f"{NOT_DIFFERENT} (+3.1 points, {bounds}; {POWER})"
+    assert found.direction == 0
+    assert [found.model_copy(update={"adjusted": p}).direction for p in (0.0499, None)] == [1, 1]  # None: 0.01
+
+
+def test_the_claims_are_against_both_untuned_prompts(results: StudyResults) -> None:
     gaps = sort_differences(results)
     assert len(gaps) == 7
     assert [(g.held_out, g.b) for g, is_claim in gaps if is_claim] == [
-        ("natural_language_inference", "untuned, no options"),
-        ("sentiment", "untuned, options"),
-        ("paraphrase", "untuned, options"),
+        (held_out, f"untuned, {prompt}")
+        for held_out in ("natural_language_inference", "sentiment", "paraphrase")
+        for prompt in ("options", "no options")
     ]
-    assert [is_claim for _, is_claim in gaps] == [True] * 3 + [False] * 4
+    assert [is_claim for _, is_claim in gaps] == [True] * 6 + [False]
+
+
+def test_a_title_says_how_many_examples_were_shown(results: StudyResults) -> None:
+    assert "Zero-shot score on each held-out cluster (percent)" in shown(results)
+    asked = results.asked.model_copy(update={"num_shots": 2})
+    assert "2-shot score on each held-out cluster (percent)" in shown(results.model_copy(update={"asked": asked}))
+    output = shown(results.model_copy(update={"asked": None}))  # an earlier version did not say
+    assert "Score on each held-out cluster (percent)" in output and "shot" not in output
 
 
 def test_the_terminal_table_fits_eighty_columns(results: StudyResults) -> None:
@@ -101,11 +119,11 @@ def test_the_terminal_table_fits_eighty_columns(results: StudyResults) -> None:
         assert output.count(text) == 1, text
     assert output.count("missing") == 3  # an arm not run, an arm without a score, a difference without one
     assert "1,000 of 18,000 prompts unscored, and not counted as wrong: see the report." in " ".join(output.split())
-    # Claims have the p-values 0.001, 0.01 and 0.4, the others twice 0.001 and 0.15.
+    # Claims have the p-values 0.001, 0.001, 0.01, 0.15 and 0.4, the other difference 0.001.
     told = "paraphrase, tuned - untuned, no options: 1,000 prompts have a score of one side only"
     assert told in " ".join(output.split())
-    found = {text: output.count(text) for text in ("0.003", "0.020", "0.400", "0.150")}
-    assert found == {"0.003": 3, "0.020": 1, "0.400": 1, "0.150": 1}
+    found = {text: output.count(text) for text in ("0.005", "0.030", "0.300", "0.400", "0.001")}
+    assert found == {"0.005": 2, "0.030": 1, "0.300": 1, "0.400": 1, "0.001": 1}
     assert output.index("53.1") < output.index("+9.4")
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from openflan.errors import RunError
-from openflan.study.compare import Detail, Difference, ResultRow, Run, StudyResults, TaskRow
+from openflan.study.compare import Asked, Detail, Difference, ResultRow, Run, StudyResults, TaskRow
 
 ROW = {"held_out": "nli", "arm": "tuned", "score": 0.5, "low": 0.4, "high": 0.6, "num_examples": 40}
 ROW |= {"num_units": 20, "num_templates": 5}
@@ -25,7 +25,7 @@ RUN = {
     "fingerprints": {"plan": "abc"},
 }
 RESULTS = {"rows": [ROW], "differences": [GAP], "seconds": {"tune": 1.5}, "tasks": [TASK], "details": [DETAIL]}
-RESULTS |= {"runs": [RUN], "cluster_mean": "tasks"}
+RESULTS |= {"runs": [RUN], "asked": {"num_shots": 2, "prompt": "templates", "cluster_mean": "tasks"}}
 
 
 def test_the_file_reads_back_and_keeps_its_form() -> None:
@@ -38,15 +38,15 @@ def test_the_file_reads_back_and_keeps_its_form() -> None:
         tasks=(TaskRow.model_validate(TASK),),
         details=(Detail.model_validate(DETAIL),),
         runs=(Run.model_validate(RUN),),
-        cluster_mean="tasks",
+        asked=Asked(num_shots=2, prompt="templates", cluster_mean="tasks"),
     )
 
 
 def test_results_of_an_earlier_version_are_read() -> None:
     value = json.loads(json.dumps(RESULTS))
-    del value["cluster_mean"], value["rows"][0]["num_units"], value["tasks"][0]["num_units"]
+    del value["asked"], value["rows"][0]["num_units"], value["tasks"][0]["num_units"]
     results = StudyResults.from_json(value)
-    assert (results.cluster_mean, results.rows[0].num_units, results.tasks[0].num_units) == (None, None, None)
+    assert (results.asked, results.rows[0].num_units, results.tasks[0].num_units) == (None, None, None)
 
 
 def test_unknown_and_missing_keys_are_told_at_once() -> None:
@@ -58,7 +58,7 @@ def test_unknown_and_missing_keys_are_told_at_once() -> None:
         StudyResults.from_json({**RESULTS, "rows": [row]})
 
 
-@pytest.mark.parametrize("key", [key for key in RESULTS if key != "cluster_mean"])
+@pytest.mark.parametrize("key", [key for key in RESULTS if key != "asked"])
 def test_every_key_is_required(key: str) -> None:
     with pytest.raises(RunError, match=key):
         StudyResults.from_json({name: value for name, value in RESULTS.items() if name != key})
@@ -74,21 +74,10 @@ def test_one_row_for_each_cluster_and_arm() -> None:
         StudyResults.from_json({**RESULTS, "rows": [ROW, ROW]})
 
 
-@pytest.mark.parametrize(
-    ("options", "no_options", "better"),
-    [
-        (0.4, 0.5, "untuned, no options"),
-        (0.5, 0.5, "untuned, options"),
-        (None, 0.0, "untuned, no options"),
-        (None, None, None),
-    ],
-)
-def test_the_better_untuned_prompt(options: float | None, no_options: float | None, better: str | None) -> None:
-    rows = [
-        {**ROW, "arm": "untuned, options", "score": options},
-        {**ROW, "arm": "untuned, no options", "score": no_options},
-    ]
-    assert StudyResults.from_json({**RESULTS, "rows": rows}).better_untuned("nli") == better
+def test_the_claims_are_the_tuned_model_against_either_untuned_prompt() -> None:
+    arms = ("untuned, options", "untuned, no options", "tuned, shuffled labels")
+    gaps = [Difference.model_validate({**GAP, "b": arm}) for arm in arms]
+    assert [gap.is_claim for gap in gaps] == [True, True, False]
 
 
 def test_order_of_clusters_and_arms_is_that_of_the_rows() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from openflan.config import load_recipe
 from openflan.evaluation.predictions import Prediction
-from openflan.study.compare import UNTUNED, Difference, ResultRow, StudyResults
+from openflan.study.compare import SHUFFLED, UNTUNED, Asked, Difference, StudyResults
 from openflan.study.execute import correct, gather
 from toys import toy_task
 
@@ -39,10 +39,10 @@ def test_parts_of_a_dataset_are_averaged_first_where_a_recipe_says_so(tmp_path) 
     results = gather(config, tmp_path, "4567", [part], "openflan run")
     scores = {row.arm: row.score for row in results.rows}
     # of 0.5 and 1; the mean of the four tasks is 0.625
-    assert results.cluster_mean == "datasets"
+    assert results.asked == Asked(num_shots=0, prompt="templates", cluster_mean="datasets")
     assert scores == {"untuned, options": 0.0, "untuned, no options": 0.5, "tuned": 0.75, "majority": 1.0}
     equal = gather(load_recipe(Path("demo"), changes[:1]), tmp_path, "4567", [part], "openflan run")
-    assert equal.cluster_mean == "tasks"
+    assert equal.asked is not None and equal.asked.cluster_mean == "tasks"
     assert {row.arm: row.score for row in equal.rows} == scores | {"untuned, no options": 0.25, "tuned": 0.625}
     assert [gap.difference for gap in equal.differences] == [0.625, 0.375]
     assert [(gap.b, gap.difference) for gap in results.differences] == [(UNTUNED[0], 0.75), (UNTUNED[1], 0.25)]
@@ -61,26 +61,20 @@ def test_parts_of_a_dataset_are_averaged_first_where_a_recipe_says_so(tmp_path) 
 
 
 def test_p_values_are_corrected_over_the_claims_and_over_all_others() -> None:
-    """Claims: 0.01, 0.04 and 0.03, as in Holm's own example; the others: 0.02 and 0.5."""
-    scores = {"nli": (0.5, 0.4), "sentiment": (0.4, 0.5), "coreference": (0.5, 0.4)}
-    p_values = {"nli": (0.01, 0.02), "sentiment": (None, 0.04), "coreference": (0.03, 0.5)}
-    rows = [
-        ResultRow(held_out=cluster, arm=arm, score=score, low=0, high=1, num_examples=40, num_templates=5)
-        for cluster, both in scores.items()
-        for arm, score in zip(UNTUNED, both, strict=True)
-    ]
-    unknown = dict.fromkeys(("difference", "low", "high", "adjusted", "detectable"))
+    """Claims, against either untuned prompt: 0.01, 0.04, 0.03 and none; the others: 0.02 and 0.5."""
+    p_values = {"nli": (0.01, 0.04, 0.02), "sentiment": (None, 0.03, 0.5)}
+    unknown = dict.fromkeys(("difference", "low", "high", "detectable"))
     gaps = [
         Difference(held_out=cluster, a="tuned", b=arm, p_value=p, num_unpaired=0, **unknown)
-        for cluster, both in p_values.items()
-        for arm, p in zip(UNTUNED, both, strict=True)
+        for cluster, found in p_values.items()
+        for arm, p in zip((*UNTUNED, SHUFFLED), found, strict=True)
     ]
-    results = StudyResults(rows=rows, differences=gaps, seconds={}, tasks=(), details=(), runs=())
+    results = StudyResults(rows=(), differences=gaps, seconds={}, tasks=(), details=(), runs=())
     assert [(gap.held_out, gap.b, gap.p_value, gap.adjusted) for gap in correct(results).differences] == [
         ("nli", "untuned, options", 0.01, pytest.approx(0.03)),
-        ("nli", "untuned, no options", 0.02, pytest.approx(0.04)),
+        ("nli", "untuned, no options", 0.04, pytest.approx(0.06)),
+        ("nli", "tuned, shuffled labels", 0.02, pytest.approx(0.04)),
         ("sentiment", "untuned, options", None, None),
-        ("sentiment", "untuned, no options", 0.04, pytest.approx(0.06)),
-        ("coreference", "untuned, options", 0.03, pytest.approx(0.06)),
-        ("coreference", "untuned, no options", 0.5, 0.5),
+        ("sentiment", "untuned, no options", 0.03, pytest.approx(0.06)),
+        ("sentiment", "tuned, shuffled labels", 0.5, 0.5),
     ]

@@ -11,7 +11,7 @@ from openflan.report import charts, html, tables
 from openflan.study.compare import StudyResults, TaskRow
 
 
-def report_html(results: StudyResults, title: str = "OpenFLAN: zero-shot on held-out clusters") -> str:
+def report_html(results: StudyResults, title: str | None = None) -> str:
     """The page as text. Everything that came from a dataset, a card or a path is escaped."""
     environment = html.environment()
     environment.filters.update(percent=tables.percent, points=tables.points, words=tables.words)
@@ -21,7 +21,7 @@ def report_html(results: StudyResults, title: str = "OpenFLAN: zero-shot on held
         task_rows.setdefault((row.held_out, row.task), {})[row.arm] = row
     remarked = [(row, tables.remarks(row)) for row in results.tasks]
     return environment.get_template("page.html.j2").render(
-        title=title,
+        title=title or f"OpenFLAN: {tables.headline(results.asked).lower()}",
         results=results,
         tables=tables,
         gaps=tables.sort_differences(results),

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from openflan.study.compare import MAJORITY, SHUFFLED, TUNED, UNTUNED, Difference, ResultRow, StudyResults, TaskRow
+from openflan.evaluation.intervals import rounded
+from openflan.study.compare import (
+    MAJORITY,
+    SHUFFLED,
+    TUNED,
+    UNTUNED,
+    Asked,
+    Difference,
+    ResultRow,
+    StudyResults,
+    TaskRow,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,7 +32,6 @@ CLOSE_NATS = 0.05
 """A lead of fewer nats than these is small enough for bfloat16 or another batch to turn around."""
 
 CLUSTER_MEANS = {
-    None: "",
     "tasks": " In the mean of a cluster every task weighs the same.",
     "datasets": " In the mean of a cluster every dataset weighs the same, the mean of its parts taken first.",
 }
@@ -48,10 +58,12 @@ def percent(fraction: float | None) -> str:
 def points(fraction: float | None) -> str:
     """A difference of two scores, in points with its sign.
 
-    >>> points(0.031), points(-0.0001)
-    ('+3.1', '+0.0')
+    The sign is that of the number before it was rounded.
+
+    >>> points(0.031), points(-0.0001), points(0.0)
+    ('+3.1', '-0.0', '+0.0')
     """
-    return MISSING if fraction is None else f"{round(100 * fraction, 1) + 0.0:+.1f}"
+    return MISSING if fraction is None else f"{100 * rounded(fraction):+.1f}"
 
 
 def interval(low: float | None, high: float | None, signed: bool = False) -> str:
@@ -97,32 +109,38 @@ def cell(row: ResultRow | None) -> tuple[str, str]:
 
 
 def sort_differences(results: StudyResults) -> list[tuple[Difference, bool]]:
-    """All differences by cluster, each with whether it is the claim (tuned against the better untuned prompt); claims
-    come first.
-    """
+    """All differences by cluster, each with whether it is a claim (tuned against an untuned prompt); claims first."""
     rows = [
-        (gap, results.is_claim(gap))
-        for held_out in results.held_out
-        for gap in results.differences
-        if gap.held_out == held_out
+        (gap, gap.is_claim) for held_out in results.held_out for gap in results.differences if gap.held_out == held_out
     ]
     return sorted(rows, key=lambda row: not row[1])
 
 
 def reading(claim: Difference) -> str:
-    """A claim in plain language; "better" and "worse" only where the interval leaves zero out."""
-    other = f"the better untuned prompt ({claim.b})"
+    """A claim in plain language; "better" and "worse" only where that is shown (`Gap.direction`)."""
     if claim.difference is None or claim.low is None or claim.high is None:
-        return f"{claim.a} against {other}: missing"
+        return f"{claim.a} against {claim.b}: missing"
     bounds = f"95% interval {interval(claim.low, claim.high, signed=True)}"
     bounds += "" if claim.adjusted is None else f", p {p_value(claim.adjusted)} after Holm's correction"
-    if claim.low <= 0 <= claim.high:
+    if claim.direction == 0:
         power = "" if claim.detectable is None else f"; {percent(claim.detectable)} points would show with 80% power"
-        return (
-            f"{claim.a} against {other}: not different from zero ({points(claim.difference)} points, {bounds}{power})"
-        )
-    direction = "better" if claim.difference > 0 else "worse"
-    return f"{claim.a} is {direction} than {other} by {percent(abs(claim.difference))} points, {bounds}"
+        return f"{claim.a} against {claim.b}: no difference shown ({points(claim.difference)} points, {bounds}{power})"
+    word = "better" if claim.direction > 0 else "worse"
+    return f"{claim.a} is {word} than {claim.b} by {percent(abs(claim.difference))} points, {bounds}"
+
+
+def shots(asked: Asked | None) -> str:
+    """How many solved examples a prompt had, as a title begins; empty where the results do not say.
+
+    >>> shots(Asked(num_shots=0, prompt="templates", cluster_mean="tasks")), shots(None)
+    ('zero-shot', '')
+    """
+    return "" if asked is None else f"{asked.num_shots}-shot" if asked.num_shots else "zero-shot"
+
+
+def headline(asked: Asked | None) -> str:
+    """What the first table and chart show."""
+    return " ".join((*filter(None, [shots(asked)]), "score on each held-out cluster")).capitalize()
 
 
 def remarks(task: TaskRow | TaskResult, limit: int | None = None, in_nats: bool = True) -> list[str]:
@@ -148,7 +166,7 @@ def results_table(results: StudyResults) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    scores = Table(box=box.SIMPLE_HEAD, padding=0, title="Zero-shot on the held-out cluster (percent)")
+    scores = Table(box=box.SIMPLE_HEAD, padding=0, title=f"{headline(results.asked)} (percent)")
     scores.add_column("held out")
     for arm in results.arms:
         scores.add_column(
@@ -166,7 +184,7 @@ def results_table(results: StudyResults) -> Table:
     gaps.add_column("95% interval", justify="right", no_wrap=True)
     gaps.add_column("p (Holm)", justify="right", no_wrap=True)
     for gap, is_claim in sort_differences(results):
-        name = f"{gap.a} - {gap.b}" + (" (the better untuned)" if is_claim else "")
+        name = f"{gap.a} - {gap.b}"
         style = "bold" if is_claim else ""
         bounds = interval(gap.low, gap.high, signed=True)
         p = "" if gap.p_value is None else p_value(gap.adjusted)

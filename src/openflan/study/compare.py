@@ -6,7 +6,7 @@ and nothing else.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import model_validator
 
@@ -41,15 +41,31 @@ class Difference(Gap):
     """Arm `a` minus arm `b`.
 
     `adjusted`: the p-value after Holm's correction, over the claims of all held-out clusters (the tuned model against
-    the better untuned prompt), or over all other differences. `num_unpaired` prompts have a score in one arm only, and
-    are left out of both.
+    either untuned prompt), or over all other differences. `num_unpaired` prompts have a score in one arm only, and are
+    left out of both.
     """
 
     held_out: str
     a: str
     b: str
-    adjusted: Number | None
     num_unpaired: int
+
+    @property
+    def is_claim(self) -> bool:
+        """Whether this is what the study is about: the tuned model against the untuned one, in either prompt.
+
+        Which untuned prompt is the better one is not known before the test rows are scored, so neither is chosen.
+        """
+        return self.a == TUNED and self.b in UNTUNED
+
+
+class Asked(Strict):
+    """How prompts were asked: `num_shots` solved examples before each, in instructions or in the card's completion
+    prompt; and what weighs the same in the mean of a cluster."""
+
+    num_shots: int
+    prompt: Literal["templates", "completion"]
+    cluster_mean: ClusterMean
 
 
 class TaskRow(TaskFigures, OfArm):
@@ -84,7 +100,7 @@ class Run(Strict):
 class StudyResults(Strict):
     """Everything a report shows. `seconds` maps a stage to how long it took.
 
-    `cluster_mean` says what weighs the same in the mean of a cluster; None in results of versions that did not say.
+    `asked` is None in results of versions that did not say.
     """
 
     rows: tuple[ResultRow, ...]
@@ -93,7 +109,7 @@ class StudyResults(Strict):
     tasks: tuple[TaskRow, ...]
     details: tuple[Detail, ...]
     runs: tuple[Run, ...]
-    cluster_mean: ClusterMean | None = None
+    asked: Asked | None = None
 
     @model_validator(mode="after")
     def _one_row_each(self) -> StudyResults:
@@ -131,12 +147,3 @@ class StudyResults(Strict):
     def row(self, held_out: str, arm: str) -> ResultRow | None:
         """The row of one arm on one cluster, None when there is none."""
         return next((row for row in self.rows if (row.held_out, row.arm) == (held_out, arm)), None)
-
-    def better_untuned(self, held_out: str) -> str | None:
-        """The untuned arm with the higher score on `held_out` (the first of a tie): what the tuned model must beat."""
-        rows = [row for arm in UNTUNED if (row := self.row(held_out, arm)) and row.score is not None]
-        return max(rows, key=lambda row: row.score or 0.0).arm if rows else None
-
-    def is_claim(self, gap: Difference) -> bool:
-        """Whether a difference is what the study is about: the tuned model against the better untuned prompt."""
-        return (gap.a, gap.b) == (TUNED, self.better_untuned(gap.held_out))

@@ -29,6 +29,7 @@ from openflan.study.compare import (
     SHUFFLED,
     TUNED,
     UNTUNED,
+    Asked,
     Detail,
     Difference,
     ResultRow,
@@ -183,14 +184,16 @@ def gather(config: RunConfig, out: Path, identity: str, prepared: Sequence[Prepa
         for a, b in _comparisons(arms):
             found = paired_difference(arms[a], arms[b], metric, weights)
             gap = gap_figures(found)
-            differences.append(
-                Difference(held_out=part.held_out, a=a, b=b, **gap, adjusted=None, num_unpaired=found.num_unpaired)
-            )
+            differences.append(Difference(held_out=part.held_out, a=a, b=b, **gap, num_unpaired=found.num_unpaired))
         runs.append(_run_record(config, identity, part, arms, command))
     return StudyResults(
         rows=tuple(result_rows),
         differences=tuple(differences),
-        cluster_mean=config.evaluation.cluster_mean,
+        asked=Asked(
+            num_shots=config.evaluation.num_shots,
+            prompt=config.evaluation.prompt,
+            cluster_mean=config.evaluation.cluster_mean,
+        ),
         seconds={},
         tasks=tuple(tasks),
         details=tuple(details),
@@ -202,7 +205,7 @@ def correct(results: StudyResults) -> StudyResults:
     """With p-values `adjusted` by Holm's method: those of the claims together, and those of all other differences."""
     found: dict[tuple[str, ...], float] = {}
     for is_claim in (True, False):
-        family = [gap for gap in results.differences if results.is_claim(gap) == is_claim]
+        family = [gap for gap in results.differences if gap.is_claim == is_claim]
         found |= holm({(g.held_out, g.a, g.b): g.p_value for g in family if g.p_value is not None})
     gaps = [g.model_copy(update={"adjusted": found.get((g.held_out, g.a, g.b))}) for g in results.differences]
     return results.model_copy(update={"differences": tuple(gaps)})
@@ -220,7 +223,7 @@ def _arms(config: RunConfig, folder: Path) -> dict[str, list[Prediction]]:
 
 
 def _comparisons(arms: dict[str, Any]) -> list[tuple[str, str]]:
-    """The tuned model against everything else; the claim is the one against the better untuned prompt."""
+    """The tuned model against everything else; what is said against the untuned prompts are the claims."""
     return [(TUNED, arm) for arm in arms if arm != TUNED]
 
 

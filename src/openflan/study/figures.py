@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from openflan.evaluation.intervals import ALPHA, rounded
 from openflan.tasks.card import Strict
 
 if TYPE_CHECKING:
@@ -14,27 +15,43 @@ if TYPE_CHECKING:
     from openflan.evaluation.scores import PairedDifference, Score, TaskScore, TemplateScore
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Value = Annotated[Number, AfterValidator(rounded)]
+"""A score, a difference or a bound: what is nearer to 0 than 1e-12 is 0, written and read, so that no verdict hangs on
+the rounding of a sum."""
 
 
 class Mean(Strict):
     """A score with its 95% interval."""
 
-    score: Number | None
-    low: Number | None
-    high: Number | None
+    score: Value | None
+    low: Value | None
+    high: Value | None
 
 
 class Gap(Strict):
     """One model's score minus another's on the same rows and templates, with its 95% interval and p-value.
 
-    `detectable`: the smallest true difference that such rows show with 80% power; None where all rows differ alike.
+    `detectable`: the smallest true difference that such rows show with 80% power; None where no row differs.
+    `adjusted`: the p-value after Holm's correction, None where there was none.
     """
 
-    difference: Number | None
-    low: Number | None
-    high: Number | None
+    difference: Value | None
+    low: Value | None
+    high: Value | None
     p_value: Number | None
     detectable: Number | None
+    adjusted: Number | None = None
+
+    @property
+    def direction(self) -> int:
+        """1 where the first model is shown to be better, -1 where it is shown to be worse, 0 where neither is shown.
+
+        Shown: the interval leaves zero out, and the p-value, corrected where it is, is below 0.05.
+        """
+        p_value = self.p_value if self.adjusted is None else self.adjusted
+        if self.difference is None or self.low is None or self.high is None or p_value is None or p_value >= ALPHA:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
 class TemplateResult(Strict):
