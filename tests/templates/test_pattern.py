@@ -100,7 +100,36 @@ def test_long_fields_are_no_flood():
 
 
 def test_a_list_where_text_belongs():
-    with pytest.raises(CatalogError, match=r"a tuple where text belongs; write a list with `\| join`"):
+    with pytest.raises(CatalogError, match=r"a list where text belongs; write a list with `\| join`"):
         fill("{{ words }}", words=("a", "b"))
     with pytest.raises(CatalogError):
         fill("{{ words[2] }}", words=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("{{ words | upper_first }}", r"a list where the filter upper_first needs text; write a list with `\| join`"),
+        ("{{ words | lower }}", "a list where the filter lower needs text"),
+        ("{{ words | length | without_stop }}", "a number where the filter without_stop needs text"),
+        ("{{ text | length | join }}", "a number before `join`, which needs a list"),
+        ("{{ words[5] | lower }}", "has no element 5"),
+        ("{{ text | join(text) }}", "more than 100,000 characters between the items of a `join`"),
+        ("{% for a in text %}{{ text | lower | length }}{% endfor %}", "20,002 filters and comparisons, loops counted"),
+        ("{{ text" + " and text" * 300 + " }}", "more than 40 levels"),
+        ("{% if text == 'a' %}x{% endif %}" * 500, "more than 2,000 parts"),
+        ("x" * 20_001, "20,001 characters; at most 20,000"),
+        (r"{{ '\ud800' }}", "surrogates not allowed"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_a_template_that_does_not_fit_or_asks_too_much_says_why(source, message):
+    began = time.monotonic()
+    with pytest.raises(CatalogError, match=f"mood.yaml, template how: found .*{message}"):
+        fill(source, text="some text, " * 10_000 if "for" in source else "x" * 400, words=("a", "b"))
+    assert time.monotonic() - began < 2
+
+
+def test_loops_over_short_lists_beside_long_texts_are_no_flood():
+    source = "{% for word in words %}{{ word | lower }} {% endfor %}{{ text | lower }}"
+    assert len(fill(source, text="x" * 5_000_000, words=("A",) * 50)) == 5_000_100

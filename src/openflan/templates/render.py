@@ -15,7 +15,8 @@ from openflan.templates.pattern import compile_pattern
 Style = Literal["instruction", "no_template", "dataset_name"]
 
 ANSWER = "{{ answer }}"
-_BLOCK = re.compile(r"(\n*)[ \t]*\{\{-?\s*options_block\s*-?\}\}[ \t]*(\n*)")
+_BLOCK = re.compile(r"\{\{-?\s*options_block\s*-?\}\}")
+_AFTER = re.compile(r"[ \t]*(\n*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,14 @@ def _own_fields(example: Example, task: Task) -> dict[str, Any]:
 def _without_block(source: str) -> str:
     """The template without its options block: of the line breaks before and after it, the longer run stays."""
 
-    def closed(match: re.Match[str]) -> str:
-        if match.start() == 0 or match.end() == len(source):
-            return ""
-        return max(match[1], match[2], key=len) or " "
-
-    return _BLOCK.sub(closed, source)
+    parts: list[str] = []
+    end = 0
+    while match := _BLOCK.search(source, end):
+        before = source[end : match.start()].rstrip(" \t")
+        text = before.rstrip("\n")
+        start = end + len(text)
+        after = _AFTER.match(source, match.end())
+        end = after.end() if after else match.end()
+        breaks = max(before[len(text) :], after[1] if after else "", key=len)
+        parts += [text, "" if start == 0 or end == len(source) else breaks or " "]
+    return "".join(parts) + source[end:]
