@@ -28,7 +28,7 @@ MODEL_LIBRARIES = {"transformers", "peft"}
 MAY_LOAD_TORCH = ("tokens/batch.py", "models/", "training/", "evaluation/", "study/run_one.py", "study/evaluate.py")
 LOAD_NO_TORCH = (
     *(f"evaluation/{name}.py" for name in ("predictions", "metrics", "text_metrics", "tables", "requests", "settings")),
-    *(f"evaluation/{name}.py" for name in ("resampling", "scores", "significance")),
+    *(f"evaluation/{name}.py" for name in ("resampling", "scores", "self_check", "significance")),
     *("training/settings.py", "models/settings.py", "models/folder.py"),
 )
 # Layers that never name torch, not even inside a function.

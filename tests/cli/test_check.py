@@ -84,3 +84,12 @@ def test_rows_with_the_same_input_are_told(call, tmp_path):
     card = CATALOG / "flan" / "struct_to_text" / "common_gen.yaml"
     ended = call("tasks", "check", card, "--data-root", tmp_path)
     assert ended.out.splitlines()[0] == "common_gen: 1 of 2 test rows merged into an earlier row with the same input"
+
+
+def test_references_that_a_metric_cannot_score_are_findings(call, tmp_path):
+    card = CATALOG / "flan" / "miscellaneous" / "math_dataset.yaml"
+    text = card.read_text().replace("metrics: [exact_text]", "metrics: [bleu]")
+    (tmp_path / "sums.yaml").write_text(text)
+    ended = call("tasks", "check", tmp_path / "sums.yaml")
+    assert ended.code == 1
+    assert "sums.yaml, sums: the references do not earn 1 by bleu for themselves: " in ended.out

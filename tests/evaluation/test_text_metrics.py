@@ -1,16 +1,21 @@
 """Literal cases. Those of DROP and BLEU were computed with the official script and with sacrebleu."""
 
+from functools import partial
+
 import pytest
+from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics.bleu import BLEU
 
 from openflan.evaluation.text_metrics import (
     bleu_counts,
     bleu_of_counts,
     bleu_signature,
+    bleu_tokenizer,
     drop_exact_match,
     drop_f1,
     edit_similarity,
     exact_match,
+    exact_text,
     f1,
     normalise,
     rouge,
@@ -36,7 +41,7 @@ def test_normalisation_is_squads() -> None:
         ("in the year 1066", "1066", 0.0, 0.5),  # precision 1/3, recall 1
         ("red red blue", "red green", 0.0, 0.4),  # a repeated word counts as often as both have it
         ("no", "yes", 0.0, 0.0),
-        ("the", "a", 1.0, 1.0),  # both empty after normalising
+        ("the", "a", 0.0, 0.0),  # normalising would delete both whole
         ("the", "cat", 0.0, 0.0),
         ("", "cat", 0.0, 0.0),
     ],
@@ -137,3 +142,72 @@ def test_the_signature_names_everything_that_decides_bleu() -> None:
     assert bleu_signature(1).startswith("nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.")
     assert bleu_signature(3).startswith("nrefs:3|")
     assert bleu_signature(None).startswith("nrefs:var|")
+
+
+TEXTS = (
+    *(
+        "He said: yes.",
+        "A",
+        "the",
+        "?",
+        "C++",
+        "-7",
+        "3.5",
+        "Élan",
+        "é",
+        "naïve café",
+        "Мы долго шли.",
+        "हम पहाड़ पर चले।",
+    ),
+    *(
+        "我们在山上走了很久。",
+        "山",
+        "東京へ行く",
+        "เราเดินบนภูเขา",
+        "السلام عليكم",
+        "שלום",
+        "👍",
+        "—",
+        "Ω",
+        "한국어 문장",
+    ),
+)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_reference_earns_1_for_itself_and_an_empty_answer_nothing(text: str) -> None:
+    metrics = [exact_text, exact_match, f1, squad_v2_f1, squad_v2_exact_match, drop_exact_match, drop_f1]
+    metrics += [edit_similarity, partial(rouge, "rouge1"), partial(rouge, "rougeL")]
+    assert [metric(text, text) for metric in metrics] == [1.0] * 10
+    assert [metric("", text) for metric in metrics] == [0.0] * 10
+
+
+@pytest.mark.parametrize(("answer", "reference"), [("!", "?"), ("the", "A"), ("मेल", "माल"), ("B", "A"), ("👎", "👍")])
+def test_texts_that_normalising_would_delete_or_take_for_equal_differ(answer: str, reference: str) -> None:
+    assert (exact_match(answer, reference), f1(answer, reference), rouge("rougeL", answer, reference)) == (0, 0, 0)
+
+
+def test_rouge_and_f1_of_scripts_without_spaces_compare_characters() -> None:
+    assert rouge("rouge1", "我们在山下", "我们在山上。") == pytest.approx(0.8)
+    assert f1("山上", "在山上") == pytest.approx(0.8)
+    assert rouge("rouge1", "Мы шли домой", "мы долго шли!") == pytest.approx(2 / 3)
+
+
+def test_rouge_of_english_reads_what_rouge_score_reads() -> None:
+    scorer = RougeScorer(["rouge1", "rougeL"])
+    for answer, reference in [
+        ("naïve cafe", "A naïve café in 北京"),
+        ("Łódź is a city", "The city of Łódź"),
+        ("京", "a 京"),
+    ]:
+        for name, score in scorer.score(reference, answer).items():
+            assert rouge(name, answer, reference) == score.fmeasure
+
+
+def test_bleu_cuts_a_text_by_the_script_of_the_references() -> None:
+    assert bleu_tokenizer(["我们在山上", "Yes", "他说了话"]) == "zh"
+    assert bleu_tokenizer(["東京へ行く"]) == bleu_tokenizer(["เราเดิน"]) == "char"
+    assert bleu_tokenizer(["Мы шли", "He went"]) == bleu_tokenizer([]) == "13a"
+    text = "我们在山上走了很久。"
+    assert bleu_of_counts(bleu_counts(text, (text,), "zh")) == pytest.approx(1)
+    assert "|tok:zh|" in bleu_signature(1, "zh")

@@ -85,6 +85,12 @@ def test_a_text_task_with_what_ends_an_answer_and_the_metrics_that_are_missing(t
     assert (row["uid"], row["references"]) == ("name/test/0", ["Ann", "Anna"])
 
 
+def test_metrics_that_read_words_are_left_out_where_words_are_not_latin(tmp_path):
+    task = toy_task("name", "text", metrics=["rougeL", "exact_match"])
+    (first,) = export_lm_eval(tmp_path, task, task.templates[:1], [text_example(0, "A text.", ("安娜",))])
+    assert first.metrics_left_out == ("rougeL",)
+
+
 def test_styles_and_the_options_block(tmp_path):
     task = toy_task()
     examples = [choice_example(0, "Text.", ("yes", "no"))]
@@ -220,6 +226,8 @@ def test_text_metrics_are_ours(harness):
     for text, references in (
         ("The  Eiffel Tower!", ["eiffel tower", "a tower"]),
         ("the", ["a"]),
+        ("", ["A", "?"]),
+        ("a.", ["A"]),
         (" 12 ", ["12", "-12"]),
         ("he ran to the old mill", ["she ran to a mill", "nobody"]),
         ("", ["something"]),

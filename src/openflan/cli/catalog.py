@@ -148,14 +148,16 @@ def check(
 ) -> None:
     """Render every template on the card's samples, with --data-root on real rows too, and report what reads wrong.
 
-    A metric that is unknown, or that cannot score the card's kind of answer, is a finding, too. In a card made by
-    `import`, findings of style are warnings: the exit code is 1 only where there is anything else.
+    A metric that is unknown, or that cannot score the card's kind of answer or its references, is a finding,
+    too. In a card made by `import`, findings of style are warnings: the exit code is 1 only where there is anything
+    else.
 
     Example: openflan tasks check my-card.yaml --data-root data
     """
     from openflan.cli.progress import CountBar
     from openflan.evaluation.metrics import metric_problems
-    from openflan.templates.lint import lint
+    from openflan.evaluation.self_check import metric_findings
+    from openflan.templates.lint import Finding, lint
 
     wanted = {path.resolve() for path in files or ()}
     found = load_catalog(own_cards([*(files or ()), *(catalog or ())]))
@@ -170,6 +172,10 @@ def check(
             lacking += [f"{task.name} ({', '.join(missing)})"] if missing else []
             num_prompts += len(examples) * len(task.templates)
             findings = lint(task, examples)
+            findings += [
+                Finding(task.path, task.name, "", uid, problem, text)
+                for problem, uid, text in metric_findings(task, examples)
+            ]
             problems += map(str, findings)
             num_warnings += sum(finding.is_warning for finding in findings)
     for problem in problems:

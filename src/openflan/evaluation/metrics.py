@@ -245,9 +245,10 @@ def _of_table(
 
 def _bleu_counts(predictions: Sequence[Prediction], normalisation: Normalisation) -> Array:
     rows = np.full((len(predictions), 11), math.nan)
+    tokenizer = _bleu_tokenizer(predictions)
     for row, prediction in zip(rows, predictions, strict=True):
         if prediction.text is not None and prediction.references:
-            row[:] = 1, *text_metrics.bleu_counts(prediction.text, prediction.references)
+            row[:] = 1, *text_metrics.bleu_counts(prediction.text, prediction.references, tokenizer)
     return rows
 
 
@@ -261,7 +262,12 @@ def signature(metric: str, predictions: Sequence[Prediction]) -> str | None:
     if metric != "bleu":
         return None
     counts = {len(prediction.references) for prediction in predictions if prediction.references}
-    return text_metrics.bleu_signature(counts.pop() if len(counts) == 1 else None)
+    return text_metrics.bleu_signature(counts.pop() if len(counts) == 1 else None, _bleu_tokenizer(predictions))
+
+
+def _bleu_tokenizer(predictions: Sequence[Prediction]) -> str:
+    """One for all rows of a task."""
+    return text_metrics.bleu_tokenizer(reference for prediction in predictions for reference in prediction.references)
 
 
 CREDITS: dict[str, Credit] = {

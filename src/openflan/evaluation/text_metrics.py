@@ -9,10 +9,12 @@ import functools
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+from openflan.tasks.words import script, split, words
 
 Comparison = Callable[[str, str], float]
 
@@ -32,9 +34,27 @@ def normalise(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", text).split())
 
 
+def _comparable(text: str, reference: str) -> tuple[str, str]:
+    """Both normalised; where that leaves nothing of the reference ("A", "?"), with as much kept as it takes."""
+    if normalise(reference) or not reference.strip():
+        return normalise(text), normalise(reference)
+    return _or_as_written(text), _or_as_written(reference)
+
+
+def _or_as_written(text: str) -> str:
+    """Normalised but for articles; what is punctuation alone, as it is."""
+    plain = "".join(char for char in text.lower() if char not in string.punctuation)
+    return " ".join(plain.split()) or text.strip()
+
+
 def exact_match(text: str, reference: str) -> float:
-    """SQuAD's exact match: equal after normalising."""
-    return float(normalise(text) == normalise(reference))
+    """SQuAD's exact match: equal after normalising. What normalising would delete whole is compared as it is.
+
+    >>> exact_match("the Nile.", "Nile"), exact_match("", "A"), exact_match("a.", "A"), exact_match("!", "?")
+    (1.0, 0.0, 1.0, 0.0)
+    """
+    found, wanted = _comparable(text, reference)
+    return float(found == wanted)
 
 
 def exact_text(text: str, reference: str) -> float:
@@ -43,8 +63,11 @@ def exact_text(text: str, reference: str) -> float:
 
 
 def f1(text: str, reference: str) -> float:
-    """SQuAD's F1 over normalised words; where either side has none, 1 if both have none (as SQuAD 2.0 defines it)."""
-    found, wanted = normalise(text).split(), normalise(reference).split()
+    """SQuAD's F1 over normalised words; where either side has none, 1 if both have none (as SQuAD 2.0 defines it).
+
+    Scripts without spaces are compared by character, as MLQA does it for Chinese (Lewis et al. 2020).
+    """
+    found, wanted = map(split, _comparable(text, reference))
     if not found or not wanted:
         return float(found == wanted)
     num_common = (Counter(found) & Counter(wanted)).total()
@@ -93,17 +116,17 @@ def drop_f1(text: str, reference: str) -> float:
 
 
 def _drop_spans(text: str) -> list[str]:
-    return [_drop_normalise(span) for span in text.split(SPAN_SEPARATOR)]
+    return [_drop_normalise(span) or _or_as_written(span) for span in text.split(SPAN_SEPARATOR)]
 
 
 def _drop_normalise(span: str) -> str:
     """Words are cut at blanks and hyphens, and numbers brought to one form: "1,250" and "1250.0" are the same."""
-    words = []
+    found = []
     for word in re.split("[ -]", span.lower()):
         plain = word if _is_number(word) else "".join(char for char in word if char not in string.punctuation)
         plain = str(float(plain)) if _is_number(plain) else plain
-        words += re.sub(r"\b(a|an|the)\b", " ", plain).split()
-    return " ".join(words)
+        found += re.sub(r"\b(a|an|the)\b", " ", plain).split()
+    return " ".join(found)
 
 
 def _is_number(word: str) -> bool:
@@ -141,43 +164,66 @@ def edit_similarity(text: str, reference: str) -> float:
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)
 def rouge(name: str, text: str, reference: str) -> float:
-    """F-measure of the rouge-score package without stemming. It reads ASCII letters and digits only."""
-    return float(_rouge_scorer(name).score(reference, text)[name].fmeasure)
+    """F-measure of the rouge-score package without stemming.
+
+    Its own tokens are runs of ASCII letters and digits. They serve where most letters of the reference are Latin, so
+    that English is scored as everywhere; other references are read by `words`, those without any word by their marks.
+    """
+    scorer = _rouge_scorer(name, script(reference) == "latin" and _ASCII_TOKEN.search(reference) is not None)
+    return float(scorer.score(reference, text)[name].fmeasure)
+
+
+_ASCII_TOKEN = re.compile("[A-Za-z0-9]")
+
+
+class _AnyScript:
+    """A tokenizer for the rouge-score package."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words(text) or text.split()
 
 
 @functools.cache
-def _rouge_scorer(name: str) -> Any:
+def _rouge_scorer(name: str, own_tokens: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer  # takes a second to import
 
-    return RougeScorer([name])
+    return RougeScorer([name], tokenizer=None if own_tokens else _AnyScript())
+
+
+def bleu_tokenizer(references: Iterable[str]) -> str:
+    """What sacrebleu has for the script that most of the references are in: `zh` for Chinese, `char` for other scripts
+    without spaces, else its default."""
+    scripts = Counter(script(reference) for reference in references)
+    most = max(scripts, key=lambda name: scripts[name], default="latin")
+    return {"chinese": "zh", "unspaced": "char"}.get(most, "13a")
 
 
 @functools.cache
-def _sacrebleu() -> Any:
+def _sacrebleu(tokenizer: str) -> Any:
     from sacrebleu.metrics.bleu import BLEU
 
-    return BLEU()  # 13a tokenisation, exponential smoothing, case kept
+    return BLEU(tokenize=tokenizer)  # exponential smoothing, case kept
 
 
 @functools.lru_cache(maxsize=CACHED_TEXTS)
-def bleu_counts(text: str, references: tuple[str, ...]) -> tuple[int, ...]:
+def bleu_counts(text: str, references: tuple[str, ...], tokenizer: str = "13a") -> tuple[int, ...]:
     """What sacrebleu counts in one sentence: n-grams that match and all (n = 1-4), length, nearest reference's length.
 
     BLEU is a function of the sums of these ten numbers over all sentences.
     """
-    found = _sacrebleu().corpus_score([text], [[reference] for reference in references])
+    found = _sacrebleu(tokenizer).corpus_score([text], [[reference] for reference in references])
     return (*found.counts, *found.totals, found.sys_len, found.ref_len)
 
 
 def bleu_of_counts(counts: Sequence[int]) -> float:
     """sacrebleu's corpus BLEU, 0-1, from sums of `bleu_counts`."""
     correct, total = list(counts[:4]), list(counts[4:8])
-    return float(_sacrebleu().compute_bleu(correct, total, counts[8], counts[9], smooth_method="exp").score) / 100
+    return float(_sacrebleu("13a").compute_bleu(correct, total, counts[8], counts[9], smooth_method="exp").score) / 100
 
 
-def bleu_signature(num_references: int | None) -> str:
+def bleu_signature(num_references: int | None, tokenizer: str = "13a") -> str:
     """sacrebleu's signature, which a reported BLEU carries; None where the number of references differs by row."""
-    metric = _sacrebleu()
+    metric = _sacrebleu(tokenizer)
     metric.corpus_score(["a"], [["a"]] * (num_references or 1))
     signature = str(metric.get_signature())
     return signature if num_references else re.sub(r"nrefs:\d+", "nrefs:var", signature)

@@ -20,6 +20,7 @@ from openflan.evaluation.requests import limits_of_prompts
 from openflan.tasks.card import ChoiceAnswer, Template
 from openflan.tasks.catalog import Task
 from openflan.tasks.example import Example
+from openflan.tasks.words import script
 from openflan.templates.render import Prompt, Style, render
 from openflan.tokens.codec import Codec
 from openflan.tokens.encode import Fitted, Lengths, fit
@@ -27,6 +28,7 @@ from openflan.tokens.encode import Fitted, Lengths, fit
 MODULE = "openflan_task"
 # Those that the Python file counts; BLEU, in percent, is the harness's own, which is sacrebleu's, too.
 TEXT_METRICS = ("exact_text", "exact_match", "f1", "rouge1", "rouge2", "rougeL", "edit_similarity", "bleu")
+WHOLE_TEXT_METRICS = ("exact_text", "exact_match", "edit_similarity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ def export_lm_eval(
             raise DataError(f"{task.name}, template {template.id}", f"no prompt of {len(examples)} rows", limit)
         name = f"openflan_{task.name}__{template.id}"
         files.write_jsonl(folder / f"{name}.jsonl", map(_row, prompts))
-        known = _metrics(task)
+        known = _metrics(task, prompts)
         num_new = min(task.card.max_new_tokens, limits[1].max_target_tokens) if limits else task.card.max_new_tokens
         files.write_text(folder / f"{name}.yaml", _task_yaml(name, task, template, separator, style, known, num_new))
         choice = isinstance(task.card.answer, ChoiceAnswer)
@@ -121,10 +123,13 @@ def _row(prompt: Prompt) -> dict[str, Any]:
     return {"uid": prompt.uid, "input": prompt.input, "options": prompt.options, "gold": prompt.gold}
 
 
-def _metrics(task: Task) -> list[str]:
+def _metrics(task: Task, prompts: Sequence[Prompt]) -> list[str]:
+    """Of those that the harness's file has: in scripts other than the Latin one it compares whole texts only."""
     if isinstance(task.card.answer, ChoiceAnswer):
         return ["acc"]
-    return [name for name in task.metrics if name in TEXT_METRICS] or ["exact_match"]
+    latin = all(script(reference) == "latin" for prompt in prompts for reference in prompt.references)
+    known = TEXT_METRICS if latin else WHOLE_TEXT_METRICS
+    return [name for name in task.metrics if name in known] or ["exact_match"]
 
 
 def _task_yaml(

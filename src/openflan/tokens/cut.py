@@ -7,14 +7,14 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from openflan.tasks.example import Field
+from openflan.tasks.words import UNSPACED
 
 DOTS = "..."
 SHORT_ITEM = 20  # pieces; a longer item of a list loses its own middle rather than be left out without need
 
-# What is cut between: words, each with the white space before it; single characters of scripts without spaces (Thai to
-# Khmer, Chinese, Japanese); and at most 30 characters of anything else, such as an address.
-_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_PIECE = re.compile(rf"\s*(?:[{_UNSPACED}]|[^\s{_UNSPACED}]{{1,30}})|\s+$")
+# What is cut between: words, each with the white space before it; single characters of scripts without spaces; and at
+# most 30 characters of anything else, such as an address.
+_PIECE = re.compile(rf"\s*(?:[{UNSPACED}]|[^\s{UNSPACED}]{{1,30}})|\s+$")
 
 
 def num_pieces(value: Field) -> int:
