@@ -98,7 +98,7 @@ def toy_model(kind: str, attention: str | None = None, seed: int = 0) -> Hugging
     if attention != SEGMENTED:
         return wrap(toy_weights(kind, attention, seed), toy_tokenizer(), Path(f"toy {kind}"))
     model = toy_model(kind, seed=seed)
-    assert model.attend_in_segments(Path(f"toy {kind}"))
+    assert model.attend_in_segments()
     return model
 
 

@@ -22,26 +22,26 @@ def test_segments_lie_one_after_another_without_padding():
     flat = flatten(collate(packs))
     assert flat.input_ids.tolist() == [[5, 6, 7, 8, 9, 5, 6, 7, 8]]
     assert flat.positions.tolist() == [[0, 1, 2, 0, 1, 0, 1, 2, 1]]
-    assert [(block.start, block.end) for block in flat.blocks] == [(0, 3), (3, 5), (5, 9)]
-    assert [block.allowed is None for block in flat.blocks] == [True, True, False]
-    assert flat.blocks[2].allowed.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 1]]
+    assert [(block.start, block.end) for block in flat.blocks[0]] == [(0, 3), (3, 5), (5, 9)]
+    assert [block.allowed is None for block in flat.blocks[0]] == [True, True, False]
+    assert flat.blocks[0][2].allowed.int().tolist() == [[1, 0, 0, 0], [1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 1]]
     assert [flat.places[0, i].item() for i in range(5)] + [flat.places[1, i].item() for i in range(4)] == list(range(9))
 
 
 def test_prompts_after_a_shared_trunk_do_not_look_at_one_another():
     shared = shared_segment(2, [5, 6], [([7], [[8], [9]]), ([7, 7], [[8]])])
     flat = flatten(collate([Pack(16, [plain_segment(0, [5, 6, 7], 1), shared])]))
-    blocks = [(b.start, b.end, b.trunk, b.prefix) for b in flat.blocks]
+    blocks = [(b.start, b.end, b.trunk, b.prefix) for b in flat.blocks[0]]
     assert blocks == [(0, 3, 0, 0), (3, 5, 3, 0), (5, 8, 3, 2), (8, 11, 3, 2)]
-    assert flat.blocks[2].allowed.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 1]]
-    assert flat.blocks[3].allowed.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
+    assert flat.blocks[0][2].allowed.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 1]]
+    assert flat.blocks[0][3].allowed.int().tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]]
 
 
 def test_a_long_trunk_attends_apart_from_its_options():
     flat = flatten(collate([Pack(999, [branched_segment(0, range(2, 202), [[7, 8], [9]])])]))
-    assert [(b.start, b.end, b.trunk, b.prefix) for b in flat.blocks] == [(0, 200, 0, 0), (200, 203, 0, 200)]
-    assert flat.blocks[1].allowed[:, :200].all()
-    assert flat.blocks[1].allowed[:, 200:].int().tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
+    assert [(b.start, b.end, b.trunk, b.prefix) for b in flat.blocks[0]] == [(0, 200, 0, 0), (200, 203, 0, 200)]
+    assert flat.blocks[0][1].allowed[:, :200].all()
+    assert flat.blocks[0][1].allowed[:, 200:].int().tolist() == [[1, 0, 0], [1, 1, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize("kind", SEGMENTS)
@@ -66,10 +66,10 @@ def test_the_same_logits_and_gradients_as_under_a_mask(kind, monkeypatch):
 
 def test_it_is_used_where_the_architecture_lets_it_through():
     mistral = wrap(toy_weights(MistralConfig(**SHAPE, num_key_value_heads=2)), toy_tokenizer(), WHERE)
-    assert mistral.attend_in_segments(WHERE)
+    assert mistral.attend_in_segments()
     for refused in (toy_model("gemma2"),):
         before = refused.model.config._attn_implementation
-        assert not refused.attend_in_segments(WHERE)
+        assert not refused.attend_in_segments()
         assert refused.model.config._attn_implementation == before
     with pytest.raises(ModelError):
         wrap(toy_weights(BloomConfig(vocab_size=NUM_IDS, hidden_size=32, n_layer=2, n_head=4)), toy_tokenizer(), WHERE)
@@ -84,7 +84,7 @@ def test_attention_that_loses_the_segments_is_not_used(monkeypatch):
 
     monkeypatch.setitem(attention.AttentionInterface._global_mapping, SEGMENTED, forgetful)
     model = toy_model("llama", "sdpa")
-    assert not model.attend_in_segments(WHERE)
+    assert not model.attend_in_segments()
     assert model.model.config._attn_implementation == "sdpa"
 
 

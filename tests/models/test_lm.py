@@ -12,7 +12,6 @@ from transformers import (
     GenerationConfig,
     GPTNeoConfig,
     GraniteConfig,
-    Llama4TextConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
@@ -24,11 +23,10 @@ from openflan.models import lm
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import wrap
 from openflan.models.recompute import keeps
-from openflan.tokens.batch import Batch, collate
+from openflan.tokens.batch import Batch, Window, collate
 from openflan.tokens.pack import Pack, branched_segment, plain_segment
 from toys import (
     CAPPED,
-    HEADS,
     KINDS,
     MODELS,
     SHAPE,
@@ -51,7 +49,7 @@ def wrapped(config: PreTrainedConfig) -> HuggingFaceModel:
 @pytest.mark.parametrize(("kind", "attention"), MODELS)
 def test_these_shapes_are_accepted(kind, attention):
     model = toy_model(kind, attention)
-    assert model.max_positions == (64 if kind in ("gemma2", "gemma3") else 128)  # theirs have a sliding window
+    assert model.max_positions == 128
     assert model.model.config._attn_implementation == attention
 
 
@@ -92,28 +90,19 @@ def test_a_head_that_does_something_unknown_is_refused(config, monkeypatch):
         wrapped(config)
 
 
-def test_a_window_shorter_than_the_check_is_refused():
-    with pytest.raises(ModelError, match="packed logits that differ"):
-        wrapped(MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=4))
-
-
-@pytest.mark.parametrize(("window", "longest"), [(None, 128), (64, 64), (4096, 128)])
-def test_a_sliding_window_limits_the_length(window, longest):
-    """Packs pass their own mask, which has no window: within it both are the same."""
-    assert wrapped(MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=window)).max_positions == longest
-
-
 @pytest.mark.parametrize(
     ("config", "longest"),
     [
         (GPTNeoConfig(vocab_size=320, hidden_size=32, num_layers=2, attention_types=[[["global", "local"], 1]],
-                      num_heads=4, window_size=32, max_position_embeddings=128), 32),
+                      num_heads=4, window_size=32, max_position_embeddings=128), 128),
         (LlamaConfig(**SHAPE, rope_parameters={"rope_type": "dynamic", "rope_theta": 1e4, "factor": 2.0,
                                                "original_max_position_embeddings": 48}), 48),
         (LlamaConfig(**SHAPE, rope_parameters={"rope_type": "linear", "rope_theta": 1e4, "factor": 2.0}), 128),
-        (composite_config(window=16), 16),
+        (composite_config(window=16), 128),
+        (MistralConfig(**SHAPE, num_key_value_heads=2, sliding_window=16), 128),
     ],
-    ids=["local attention", "positions that depend on the longest", "positions that do not", "a composite model"],
+    ids=["local attention", "positions that depend on the longest", "positions that do not", "a composite model",
+         "a sliding window"],
 )  # fmt: skip
 def test_other_limits_of_length(config, longest):
     assert wrapped(config).max_positions == longest
@@ -141,7 +130,7 @@ def test_a_model_that_takes_no_positions_or_mask_is_refused(config):
 def test_attention_that_leaks_is_refused(kind, monkeypatch):
     whole = Batch.attention_mask
 
-    def leaking(batch: Batch, dtype: torch.dtype) -> torch.Tensor:
+    def leaking(batch: Batch, dtype: torch.dtype, window: Window | None = None) -> torch.Tensor:
         mask = whole(batch, dtype)
         return mask.masked_fill(torch.ones_like(mask, dtype=torch.bool).tril(), 0.0)  # causal and nothing else
 
@@ -308,7 +297,7 @@ def test_without_need_of_packs_a_model_that_leaks_reads_one_sequence_at_a_time(p
         assert "cannot read packs" in model.alone_because
     else:
         whole = Batch.attention_mask
-        monkeypatch.setattr(Batch, "attention_mask", lambda self, dtype: torch.zeros_like(whole(self, dtype)))
+        monkeypatch.setattr(Batch, "attention_mask", lambda self, dtype, window: torch.zeros_like(whole(self, dtype)))
         model = wrap(toy_weights("gpt2"), toy_tokenizer(), WHERE, needs_packs=False)
         assert "packed logits that differ" in model.alone_because
     trunk, first, second = draw_ids(1, 9), draw_ids(2, 3), draw_ids(3, 1)
@@ -320,12 +309,17 @@ def test_without_need_of_packs_a_model_that_leaks_reads_one_sequence_at_a_time(p
     assert found.tolist() == pytest.approx(expected, abs=1e-5)
 
 
-def test_whatever_a_model_raises_at_packs_it_is_read_one_sequence_at_a_time():
-    """Llama 4's body is found under another name, so that what comes back has no last hidden state."""
-    shape = SHAPE | HEADS | {"intermediate_size_mlp": 64, "num_local_experts": 2, "no_rope_layers": [1, 0]}
-    weights = toy_weights(Llama4TextConfig(**shape))
+def test_whatever_a_model_raises_at_packs_it_is_read_one_sequence_at_a_time(monkeypatch):
+    def broken(self, *args, position_ids=None, **kwargs):
+        if position_ids is not None:
+            raise AttributeError("no last hidden state")
+        return forward(self, *args, **kwargs)
+
+    weights = toy_weights("llama")
+    forward = type(weights.base_model).forward
+    monkeypatch.setattr(type(weights.base_model), "forward", broken)
     model = wrap(weights, toy_tokenizer(), WHERE, needs_packs=False)
-    assert "cannot read packs" in model.alone_because
+    assert model.alone_because == "a model that cannot read packs (no last hidden state)"
     with pytest.raises(ModelError, match="cannot read packs"):
         wrap(weights, toy_tokenizer(), WHERE)
 

@@ -9,8 +9,8 @@ loaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -19,13 +19,10 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from openflan.tokens.batch import Batch
+from openflan.tokens.batch import Batch, Window
 
 SEGMENTED = "segmented"
 """The name under which transformers knows this attention."""
-NO_MASK = torch.empty(1, 1, 1, 1)
-"""Not read: a mask of four dimensions keeps transformers from making one of its own, of N times N."""
-
 
 SPLIT_FROM = 128
 """A trunk of so many positions attends apart from its branches: below that one masked kernel is faster than two."""
@@ -49,16 +46,23 @@ class Block:
 class FlatBatch:
     """A batch without padding, its segments one after another in one row of `N` positions.
 
-    input_ids, positions [1, N]. places [B, T]: where each position of the batch went. blocks: from first to last.
+    input_ids, positions [1, N]. places [B, T]: where each position of the batch went. blocks: from first to last, for
+    each of `windows`, where None is a layer that sees all that came before.
     """
 
     input_ids: Tensor
     positions: Tensor
     places: Tensor
-    blocks: tuple[Block, ...]
+    windows: tuple[Window | None, ...]
+    blocks: tuple[tuple[Block, ...], ...]
+
+    def mask(self, window: Window | None) -> Tensor:
+        """What transformers is given as the mask of the layers with this window, and hands to their attention: the
+        number of their blocks. Four dimensions keep it from making a mask of its own, of N times N."""
+        return torch.full((1, 1, 1, 1), float(self.windows.index(window)))
 
 
-def flatten(batch: Batch) -> FlatBatch:
+def flatten(batch: Batch, windows: Sequence[Window | None] = (None,)) -> FlatBatch:
     """All segments of a batch in one row, those of the first pack first."""
     real = batch.segment > 0
     rows = torch.arange(len(real), device=real.device)[:, None] * real.shape[1]
@@ -69,7 +73,33 @@ def flatten(batch: Batch) -> FlatBatch:
     blocks: list[Block] = []
     for ends in until.split(lengths):
         blocks += _blocks(blocks[-1].end if blocks else 0, ends)
-    return FlatBatch(batch.input_ids[real][None], batch.positions[real][None], places, tuple(blocks))
+    positions = batch.positions[real]
+    longest = int(positions.max()) + 1 if any(windows) else 0
+    of_windows = [
+        tuple(near for block in blocks for near in _within(block, window, positions))
+        if window and window.size < longest
+        else tuple(blocks)
+        for window in windows
+    ]
+    return FlatBatch(batch.input_ids[real][None], positions[None], places, tuple(windows), tuple(of_windows))
+
+
+def _within(block: Block, window: Window, positions: Tensor) -> Iterator[Block]:
+    """The block without what lies outside a window: a plainly causal one in pieces as long as the window, each with
+    the positions before it that it sees; another one with a narrower mask."""
+    if block.allowed is None:
+        for start in range(block.start, block.end, window.size):
+            end = min(start + window.size, block.end)
+            first = start if window.chunked else max(block.start, start - window.size + 1)
+            own, seen = positions[start:end], positions[first:end]
+            near = (seen <= own[:, None]) & window.sees(own[:, None], seen)
+            yield Block(start, end, first, start - first, near if first < start else None)
+        return
+    own = positions[block.start : block.end]
+    seen = torch.cat([positions[block.trunk : block.trunk + block.prefix], own])
+    near = block.allowed & window.sees(own[:, None], seen)
+    hidden = int(near.any(0)[: block.prefix].long().cumsum(0).eq(0).sum())  # of the trunk, from its start
+    yield replace(block, trunk=block.trunk + hidden, prefix=block.prefix - hidden, allowed=near[:, hidden:])
 
 
 def _blocks(start: int, until: Tensor) -> Iterator[Block]:
@@ -119,6 +149,7 @@ def segmented_attention(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **others
         )
         return found
+    assert attention_mask is not None
     parts = [
         scaled_dot_product_attention(
             query[:, :, block.start : block.end],
@@ -130,7 +161,7 @@ def segmented_attention(
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        for block in segments.blocks
+        for block in segments.blocks[int(attention_mask)]
     ]
     return torch.cat(parts, dim=2).transpose(1, 2), None
 

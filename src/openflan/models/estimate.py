@@ -28,6 +28,7 @@ from openflan.models.lm import logits_at_once
 from openflan.models.load import load_config
 from openflan.models.recompute import keeps
 from openflan.models.settings import ModelSettings
+from openflan.models.windows import text_config
 
 EFFICIENCY = 0.5
 """Share of the measured matmul rate that a whole update is taken to reach; the rest goes to everything but matmuls."""
@@ -86,7 +87,7 @@ def estimate(
     """
     folder = base_folder(model_folder(model.path, needs_weights=False), needs_weights=False)
     config = load_config(folder)
-    text = config.get_text_config(decoder=True)
+    text = text_config(config)
     num_layers, width = text.num_hidden_layers, text.hidden_size
     pack_tokens = min(pack_tokens, tokens_per_microbatch)
     num_packs = tokens_per_microbatch // pack_tokens

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,6 @@ from torch import Tensor
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from transformers import (
     GenerationConfig,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     StoppingCriteria,
@@ -21,35 +19,18 @@ from transformers import (
 )
 
 from openflan.errors import ModelError
-from openflan.models.attention import NO_MASK, SEGMENTED, flatten
+from openflan.models.attention import SEGMENTED, flatten
+from openflan.models.parity import draw_ids, find_windows, first_difference
 from openflan.models.recompute import policy
-from openflan.streams import seed_of
-from openflan.tokens.batch import Batch, collate
+from openflan.models.windows import Windows, max_positions, text_config, windows_of
+from openflan.tokens.batch import Batch
 from openflan.tokens.codec import Codec
-from openflan.tokens.pack import Pack, branched_segment, shared_segment
 
 if TYPE_CHECKING:
     from peft import PeftModel
 
-PARITY_TOLERANCE = {torch.float32: 1e-4}
-"""How far packed logits may be from those of each sequence alone: root mean square, over their standard deviation."""
-COARSE_TOLERANCE = 0.05
-"""The same where weights are not fp32: rounding alone makes it 0.01, a leak 0.5."""
 MAX_LOGITS = 1 << 24
 """Logits that training holds at once: 64 MiB in fp32."""
-LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size", "window_size")
-
-
-def max_positions(config: PreTrainedConfig) -> int:
-    """The longest sequence that a model of this shape takes, in tokens; no longer than a sliding window, which packs do
-    not keep. A composite model (text and images) says so in its text config."""
-    config = config.get_text_config(decoder=True)
-    limits = [getattr(config, name, None) for name in LIMITS]
-    given = getattr(config, "rope_parameters", None) or {}
-    for rope in (given, *(some for some in given.values() if isinstance(some, dict))):  # one for each kind of layer
-        if rope.get("rope_type") in ("dynamic", "longrope"):  # a long neighbour would change a short one's positions
-            limits.append(rope.get("original_max_position_embeddings"))
-    return min((int(limit) for limit in limits if limit), default=1 << 30)
 
 
 def logits_at_once(vocab_size: int) -> int:
@@ -80,8 +61,9 @@ class HuggingFaceModel:
     """A causal language model from transformers. Logits are fp32 whatever the model's own dtype.
 
     `adapter` is peft's wrapper around the same `model`, whose layers it has changed, or None (`models/adapters.py`).
-    `alone_because` says why the model cannot read packs, or is None. Where it cannot, `log_probs` reads one sequence
-    after another, slowly, and `hidden` is wrong.
+    `alone_because` says why the model cannot read packs of prompts that branch into options, or is None. Where it
+    cannot, `log_probs` reads one sequence after another, slowly, and `hidden` is right for packs without branches only
+    where `load_model` was asked for a model that needs packs. `windows` are those of its layers.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, codec: Codec) -> None:
@@ -90,6 +72,7 @@ class HuggingFaceModel:
         self.codec = codec
         self.adapter: PeftModel | None = None
         self.alone_because: str | None = None
+        self.windows = windows_of(model.config)[0]
         # The folder's own may penalise repetition or sample, and generate() would take every such value from it. A pad
         # id that is also the end would, in a saved folder, hide the ends of texts from whoever reads it.
         pad = tokenizer.pad_token_id if tokenizer is not None else None
@@ -104,50 +87,53 @@ class HuggingFaceModel:
         """See `max_positions`."""
         return max_positions(self.model.config)
 
-    def hidden(self, batch: Batch) -> Tensor:
-        """Output of the last layer where something is predicted: [N, width]."""
+    def hidden(self, batch: Batch, windows: Windows | None = None) -> Tensor:
+        """Output of the last layer where something is predicted: [N, width]. `windows`: others than the model's own."""
+        windows = windows or self.windows
         device = self.model.device
+        body = self.model.base_model
+        if body is self.model:  # Llama 4's lies under another name than its class says
+            body = getattr(self.model, "model", body)
         rows, columns = batch.predict_from.to(device).unbind(1)
         # Many short segments are one kernel each, which a GPU would spend its time starting.
         if self.model.config._attn_implementation == SEGMENTED and device.type == "cpu":
-            flat = flatten(batch)
-            out = self.model.base_model(
+            flat = flatten(batch, (None, *windows.distinct))
+            out = body(
                 input_ids=flat.input_ids,
                 position_ids=flat.positions,
-                attention_mask=NO_MASK,
+                attention_mask=windows.masks(flat.mask),
                 segments=flat,
                 use_cache=False,
             ).last_hidden_state[0]
             in_segments: Tensor = out[flat.places[rows, columns]]
             return in_segments
-        out = self.model.base_model(
+        out = body(
             input_ids=batch.input_ids.to(device),
             position_ids=batch.positions.to(device),
-            attention_mask=batch.attention_mask(self.model.dtype).to(device),
+            attention_mask=windows.masks(lambda window: batch.attention_mask(self.model.dtype, window).to(device)),
             use_cache=False,
         ).last_hidden_state
         hidden: Tensor = out[rows, columns]
         return hidden
 
-    def attend_in_segments(self, where: Path) -> bool:
+    @torch.inference_mode()
+    def attend_in_segments(self) -> bool:
         """Use `models/attention.py` from now on, if the architecture lets it through; whether it does."""
         if not self.model._supports_sdpa:
             return False
         before = self.model.config._attn_implementation
         self.model.set_attn_implementation(SEGMENTED)
-        try:
-            self.check_parity(where)
-        except ModelError:
-            self.model.set_attn_implementation(before)
-            return False
-        return True
+        if first_difference(self, self.windows) is None:
+            return True
+        self.model.set_attn_implementation(before)
+        return False
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[N, vocabulary] in fp32: the head is applied only where something is predicted.
 
         What Cohere, Granite and Gemma do to its output is done here, too; other heads fail `check_parity`.
         """
-        config = self.model.config.get_text_config(decoder=True)
+        config = text_config(self.model.config)
         logits: Tensor = self.model.get_output_embeddings()(hidden).float()
         if isinstance(scale := getattr(config, "logit_scale", None), int | float):
             logits = logits * scale
@@ -173,7 +159,7 @@ class HuggingFaceModel:
     def _log_probs_alone(self, batch: Batch) -> Tensor:
         found = torch.empty(len(batch.labels))
         for ids, places in batch.paths():
-            logits = self._logits_alone(ids)[-len(places) - 1 : -1].log_softmax(-1).cpu()
+            logits = self.logits_alone(ids)[-len(places) - 1 : -1].log_softmax(-1).cpu()
             found[places] = logits.gather(1, batch.labels[places][:, None])[:, 0]
         return found
 
@@ -221,7 +207,7 @@ class HuggingFaceModel:
         """Logits [T, vocabulary] of a sequence that is always the same, without dropout: one model, one answer."""
         training = self.model.training
         self.model.eval()
-        logits = self._logits_alone([*self.codec.before, *self._draw_ids("probe", 16)])
+        logits = self.logits_alone([*self.codec.before, *draw_ids(self, "probe", 16)])
         self.model.train(training)
         return logits
 
@@ -242,54 +228,14 @@ class HuggingFaceModel:
             do = "Set train.gradient_checkpointing to false."
             raise ModelError(self.model.config.model_type, "no gradient checkpointing", "it", do) from exc
 
-    @torch.inference_mode()
     def check_parity(self, where: Path, needs_packs: bool = True) -> None:
-        """Refuse a model whose packed logits differ from the logits of each sequence alone, and one that looks ahead.
+        """Refuse a model that looks ahead, and one whose packed logits differ from the logits of each sequence alone.
+        Without `needs_packs` the latter reads sequences alone from then on (`models/parity.py`)."""
+        with torch.inference_mode():
+            self.windows, self.alone_because = find_windows(self, where, needs_packs)
 
-        Covers every trap at once: attention or positions that leak between segments or branches, and a head that does
-        more to its output than `logits` knows of. Without `needs_packs` the model reads sequences alone from then on.
-        """
-        a, b, c, d = (self._draw_ids(f"parity {n}", n) for n in (7, 5, 3, 4))
-        a, b = [*self.codec.before, *a], [*self.codec.before, *b]
-        self._check_causal(where, a, c, d)
-        do = "This architecture is not supported yet."
-        segments = [branched_segment(0, a, [c, d]), branched_segment(1, b, [d, c])]
-        packed = Pack(1 << 30, [*segments, shared_segment(2, a, [(c, [d]), (d, [c, d])])])
-        paths = [(a, c), (a, d), (b, d), (b, c), (a + c, d), (a + d, c), (a + d, d)]
-        alone = torch.cat([self._logits_alone(trunk + end)[len(trunk) - 1 : -1] for trunk, end in paths])
-        try:
-            distance = _distance(self.logits(self.hidden(collate([packed]))), alone)
-            found = f"packed logits that differ by {distance:.2g} of their spread from those of each sequence alone"
-            expected = f"less than {self._tolerance:g}"
-        except Exception as exc:  # an architecture that takes no packs raises whatever its own code happens to raise
-            distance = math.inf
-            found = f"a model that cannot read packs ({' '.join(str(exc).split())[:200]})"
-            expected = "one that takes positions and a 4-D attention mask"
-        if not distance < self._tolerance:
-            if needs_packs:
-                raise ModelError(where, found, expected, do)
-            self.alone_because = found
-
-    def _check_causal(self, where: Path, start: list[int], end: list[int], other: list[int]) -> None:
-        first, second = (self._logits_alone([*start, *rest])[: len(start)] for rest in (end, other))
-        if not first.isfinite().all():
-            do = "Download or save the model again; where its weights are finite, use another dtype."
-            raise ModelError(where, "logits that are not finite, as of weights with NaN", "finite numbers", do)
-        if not first.std():
-            do = "Download or save the model again."
-            raise ModelError(where, "logits that are all equal, as of an output head of zeros", "a trained model", do)
-        if not _distance(first, second) < self._tolerance:
-            raise ModelError(where, "a model that looks ahead", "a causal language model", "Choose another one.")
-
-    @property
-    def _tolerance(self) -> float:
-        return PARITY_TOLERANCE.get(self.model.dtype, COARSE_TOLERANCE)
-
-    def _draw_ids(self, name: str, num_ids: int) -> list[int]:
-        draw = torch.Generator().manual_seed(seed_of(0, name))
-        return [int(i) for i in torch.randint(0, self.codec.vocab_size, (num_ids,), generator=draw)]
-
-    def _logits_alone(self, ids: list[int]) -> Tensor:
+    def logits_alone(self, ids: list[int]) -> Tensor:
+        """Logits [T, vocabulary] of one sequence as transformers itself reads it."""
         logits: Tensor = self.model(input_ids=torch.tensor([ids], device=self.model.device), use_cache=False).logits
         return logits[0].float()
 
@@ -307,8 +253,3 @@ class _AtText(StoppingCriteria):
         texts = map(self.codec.decode, last)
         done = [any(stop in text for stop in self.stop) for text in texts]
         return torch.tensor(done, device=input_ids.device)
-
-
-def _distance(found: Tensor, expected: Tensor) -> float:
-    """Root mean square of the difference over the standard deviation of what is expected."""
-    return float((found - expected).square().mean().sqrt() / expected.std())

@@ -88,7 +88,7 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
         load_adapter(loaded, folder)
         loaded.check_parity(folder, needs_packs)
     if settings.attention is None and loaded.alone_because is None:
-        loaded.attend_in_segments(folder)
+        loaded.attend_in_segments()
     return loaded
 
 

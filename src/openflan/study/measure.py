@@ -105,9 +105,9 @@ def padding_alone(lengths: NDArray[Any], num_updates: int) -> float:
 
 def _without_weights(model: ModelSettings) -> tuple[Codec, Lengths]:
     from openflan.models.folder import base_folder, model_folder
-    from openflan.models.lm import max_positions
     from openflan.models.load import load_config
     from openflan.models.tokenizer import codec_of, load_tokenizer
+    from openflan.models.windows import max_positions
     from openflan.study.run_one import limits
 
     folder = base_folder(model_folder(model.path, needs_weights=False), needs_weights=False)

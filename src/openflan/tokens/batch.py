@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +15,20 @@ from torch import Tensor
 from openflan.tokens.pack import Pack, Segment
 
 Array = NDArray[np.int64]
+
+
+class Window(NamedTuple):
+    """How far back a layer looks: over the last `size` positions, its own included; or, where attention is `chunked`,
+    over those of its own chunk, chunks being the positions 0 to size - 1, size to 2 size - 1, ..."""
+
+    size: int
+    chunked: bool = False
+
+    def sees(self, query: Tensor, key: Tensor) -> Tensor:
+        """Whether the position `query` is near enough to look at the position `key`, which is not later; bool."""
+        if self.chunked:
+            return query // self.size == key // self.size
+        return query - key < self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +50,17 @@ class Batch:
     keys: Tensor
     branches: Tensor
 
-    def attention_mask(self, dtype: torch.dtype) -> Tensor:
+    def attention_mask(self, dtype: torch.dtype, window: Window | None = None) -> Tensor:
         """Additive mask [B, 1, T, T]: 0 where position i may look at j, the lowest finite number elsewhere.
 
         i sees j when j is not later and i lies before `until[j]`: in j's segment, in its branch or one that continues
-        it. Padding sees itself, so that no row of the softmax is empty.
+        it; and within the `window`, which counts positions and not columns. Padding sees itself, so that no row of the
+        softmax is empty.
         """
         column = torch.arange(self.input_ids.shape[1], device=self.until.device)
         allowed = (column[None, :] <= column[:, None]) & (column[:, None] < self.until[:, None, :])
+        if window and window.size < len(column):
+            allowed &= window.sees(self.positions[:, :, None], self.positions[:, None, :])
         mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
         return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
 
