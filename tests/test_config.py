@@ -159,6 +159,14 @@ def test_evaluated_are_the_tasks_named_or_the_cluster(path, catalog):
 
     assert names() == ["world_reviews", "world_sst"]
     assert names("data.evaluate=[sst2]") == ["sst2"]
+    no_collection = "data.collection=null"
+    assert names(no_collection, "data.tasks=[world_rte]") == ["world_reviews", "world_sst"]
+    assert names(no_collection, "data.tasks=[rte, copa]") == ["imdb", "sentiment140", "sst2", "yelp_polarity_reviews"]
+    assert names(no_collection, "data.tasks=[rte, world_rte]", "data.evaluate=[sst2]") == ["sst2"]
+    message = "the cluster sentiment: found tasks of 2 collections: flan 4, world 2; expected tasks of one collection"
+    for mixed in ("data.tasks=[rte, world_rte]", "seed=7"):
+        with pytest.raises(ConfigError, match=message):
+            names(no_collection, mixed)
     with pytest.raises(ConfigError, match="world_rte, whose cluster, natural_language_inference, is not held out"):
         names("data.evaluate=[sst2, world_rte]")
     with pytest.raises(ConfigError, match="no task of sentiment to evaluate"):

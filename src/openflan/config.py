@@ -36,7 +36,7 @@ class DataSettings(Strict):
     """Train on these tasks and no others. What is held out is taken away; a task of the only held-out cluster is an
     error."""
     evaluate: tuple[str, ...] = ()
-    """Evaluate these tasks of a held-out cluster; all of them (in the collection) when not given."""
+    """Evaluate these tasks of a held-out cluster. Default: all of the collection, or of that of the training tasks."""
     missing: Literal["stop", "leave_out"] = "stop"
     """What to do about a task without rows below `root`: stop, or leave it out and say so in the plan."""
 
@@ -187,8 +187,10 @@ def _named_tasks(config: RunConfig, catalog: Catalog) -> list[Task]:
 
 
 def evaluated_tasks(config: RunConfig, catalog: Catalog, held_out: str) -> list[Task]:
-    """The tasks of the held-out cluster that are evaluated."""
-    tasks = catalog.in_cluster(held_out, config.data.collection)
+    """The tasks of the held-out cluster that are evaluated: those named, or those of one collection.
+
+    Where the recipe names no collection it is that of the training tasks; ConfigError where these have several.
+    """
     if config.data.evaluate:
         named = [catalog.task(name) for name in config.data.evaluate]
         for task in named:
@@ -196,6 +198,12 @@ def evaluated_tasks(config: RunConfig, catalog: Catalog, held_out: str) -> list[
                 found = f"{task.name}, whose cluster, {task.cluster}, is not held out"
                 raise ConfigError("data.evaluate", found, "tasks of the held-out clusters")
         tasks = [task for task in catalog.in_cluster(held_out) if task in named]
+    elif config.data.collection is not None:
+        tasks = catalog.in_cluster(held_out, config.data.collection)
+    else:
+        trained = {catalog.task(name).collection for name in config.data.tasks}
+        preferred = trained.pop() if len(trained) == 1 else None
+        tasks = catalog.to_average(held_out, preferred, "Name a data.collection, or the tasks in data.evaluate.")
     if not tasks:
         raise ConfigError("data", f"no task of {held_out} to evaluate", "at least one", "Name them in data.evaluate.")
     return tasks

@@ -155,6 +155,10 @@ def test_what_cannot_be_asked(call, place, tmp_path, alone):
 
     assert "found no task to evaluate" in told("eval", "base")
     wrong = told("eval", "base", "--cluster", "sentiment", "--collection", "wrld")
+    several = told("eval", "base", "--cluster", "sentiment")
+    assert "found tasks of 2 collections: flan 4, world 2; expected tasks of one collection. Choose one:" in several
+    own = told("eval", "base", "--cluster", "sentiment", *place.arguments)
+    assert "found tasks of 3 collections: flan 4, world 2, user 1" in own
     assert "--collection: found 'wrld'; expected a collection's name. Did you mean world?" in wrong
     assert "Did you mean tokens?" in told("eval", "base", "--task", "world_sst", "--normalisation", "token")
     assert "--no-priors" in told("eval", "base", "--task", "world_sst", "--normalisation", "pmi", "--no-priors")

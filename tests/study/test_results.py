@@ -199,6 +199,20 @@ def test_one_task_has_no_average_and_one_cluster_no_other(tmp_path):
     assert (nli.name, nli.score) == ("nli", 0.75)
 
 
+def test_no_average_is_taken_across_collections(tmp_path):
+    letters = {"rte": "11", "cb": "10", "world_rte": "00", "world_cb": "10", "mine": "10", "sst": "10"}
+    folder = write(tmp_path / "e", [p for task, right in letters.items() for p in answers(task, a=right)])
+    record = json.loads((folder / "evaluation.json").read_text())
+    for name, task in record["tasks"].items():
+        task["collection"] = "world" if name.startswith("world") else "user" if name == "mine" else "flan"
+    (folder / "evaluation.json").write_text(json.dumps(record))
+    expected = [("nli (flan)", 0.75, 2), ("all clusters (flan)", 0.625, 3), ("nli (world)", 0.25, 2)]
+    evaluation = read_evaluation(folder)
+    assert [(mean.name, mean.score, mean.num_tasks) for mean in average(evaluation)] == expected
+    _, compared = compare_evaluations(evaluation, evaluation)
+    assert [(mean.name, mean.num_tasks) for mean in compared] == [(name, num) for name, _, num in expected]
+
+
 def test_an_average_over_a_missing_task_is_missing(tmp_path):
     two = [*answers("rte", a="--"), *answers("cb", a="11")]
     [nli] = average(read_evaluation(write(tmp_path / "e", two)))

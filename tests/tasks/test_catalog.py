@@ -1,11 +1,12 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from openflan.errors import CatalogError
-from openflan.tasks.catalog import CATALOG, load_catalog
+from openflan.errors import CatalogError, ConfigError
+from openflan.tasks.catalog import CATALOG, Catalog, load_catalog
 
 
 def test_the_twelve_clusters_and_what_is_held_out_with_them():
@@ -28,6 +29,21 @@ def test_names_that_are_not_there_come_with_a_suggestion():
         catalog.cluster("sentiments")
     with pytest.raises(CatalogError, match="no cluster 'nli'"):
         catalog.in_cluster("nli")
+
+
+def test_a_mean_is_over_one_collection(write_card):
+    catalog = load_catalog()
+    assert {task.collection for task in catalog.to_average("sentiment", "world", "")} == {"world"}
+    assert [task.name for task in catalog.to_average("sentiment", "flan", "")] == [
+        "imdb", "sentiment140", "sst2", "yelp_polarity_reviews"
+    ]  # fmt: skip
+    with pytest.raises(
+        ConfigError, match=r"the cluster sentiment: found tasks of 2 collections: flan 4, world 2; .*Ask"
+    ):
+        catalog.to_average("sentiment", None, "Ask.")
+    for preferred in ("user", "flan", None):
+        own = Catalog({"mine": replace(catalog.task("sst2"), collection="user")}, catalog.clusters)
+        assert list(own.to_average("sentiment", preferred, "")) == [own.task("mine")]  # there is nothing to choose
 
 
 def test_members_share_a_card_and_a_family():

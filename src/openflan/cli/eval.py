@@ -52,7 +52,9 @@ def evaluate(
     ],
     task: Annotated[list[str] | None, typer.Option(help="Evaluate this task; may be repeated.")] = None,
     cluster: Annotated[list[str] | None, typer.Option(help="Evaluate this cluster; may be repeated.")] = None,
-    collection: Annotated[str | None, typer.Option(help="Of a cluster, only tasks of this collection.")] = None,
+    collection: Annotated[
+        str | None, typer.Option(help="Of a cluster, tasks of this collection. Default: flan with --data-root.")
+    ] = None,
     held_out_of: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Evaluate what this run directory holds out.")
     ] = None,

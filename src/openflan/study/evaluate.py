@@ -37,7 +37,7 @@ from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
 from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
 from openflan.tasks.adapt import MERGED
-from openflan.tasks.catalog import COLLECTIONS, USER, Catalog, Task, load_catalog
+from openflan.tasks.catalog import COLLECTIONS, REAL, USER, Catalog, Task, load_catalog
 from openflan.tasks.example import Example
 from openflan.tasks.sources import lacks_split
 from openflan.tasks.splits import Split
@@ -156,6 +156,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
                     metrics=t.metrics,
                     cluster=t.cluster,
                     dataset=t.dataset,
+                    collection=t.collection,
                     num_examples=len(examples[t.name]),
                     num_dev_examples=len(dev.get(t.name, ())),
                     num_templates=1 if asking.settings.prompt == "completion" else len(t.scored_templates),
@@ -238,7 +239,14 @@ def _chosen(asking: Asking, catalog: Catalog) -> list[Task]:
         hint = did_you_mean(asking.collection, [*COLLECTIONS, USER])
         raise ConfigError("--collection", repr(asking.collection), "a collection's name", hint)
     named = [catalog.task(name) for name in asking.tasks]
-    named += [task for name in asking.clusters for task in catalog.in_cluster(name, asking.collection)]
+    for name in asking.clusters:
+        if asking.collection is not None:
+            named += catalog.in_cluster(name, asking.collection)
+        else:
+            # Rows of real datasets lie in a data root; the embedded world needs none, and would join their mean.
+            has_own = any(task.collection == USER for task in catalog.in_cluster(name))
+            preferred = REAL if asking.data_root and not has_own else None
+            named += catalog.to_average(name, preferred, "Choose one: --collection NAME.")
     if not named:
         raise ConfigError(
             "eval", "no task to evaluate", "--task, --cluster or --held-out-of", "See `openflan tasks list`."

@@ -56,6 +56,8 @@ class EvaluatedTask(Strict):
     metrics: tuple[str, ...] = Field(min_length=1)
     cluster: str
     dataset: str
+    collection: str = ""
+    """Empty in evaluations of versions that did not say."""
     num_examples: int
     num_dev_examples: int
     """Dev rows asked to choose the best template by; 0 where none was to be chosen, or the task has no dev rows."""
@@ -275,7 +277,8 @@ def average(
 ) -> list[AverageResult]:
     """Every cluster of which there is more than one task, and all clusters together where there are several.
 
-    Within a cluster tasks weigh the same, or datasets, as `cluster_mean` says; clusters always weigh the same.
+    Within a cluster tasks weigh the same, or datasets, as `cluster_mean` says; clusters always weigh the same. Tasks of
+    different collections have averages of their own.
     """
     predictions, found = evaluation.predictions(), []
     for name, weights in _averages(evaluation.record.tasks, cluster_mean):
@@ -287,15 +290,19 @@ def average(
 
 
 def _averages(tasks: Mapping[str, EvaluatedTask], cluster_mean: ClusterMean) -> Iterator[tuple[str, dict[str, float]]]:
-    """What averages there are of these tasks, each with the weights of its own."""
-    datasets = {name: task.dataset for name, task in tasks.items() if cluster_mean == "datasets"}
-    clusters = {name: task.cluster for name, task in tasks.items()}
-    for cluster in dict.fromkeys(clusters.values()):
-        names = [name for name in tasks if clusters[name] == cluster]
-        if len(names) > 1:
-            yield cluster, task_weights(names, datasets)
-    if len(set(clusters.values())) > 1:
-        yield "all clusters", task_weights(tasks, datasets, clusters)
+    """What averages there are of these tasks, each with the weights of its own; never across collections."""
+    collections = dict.fromkeys(task.collection for task in tasks.values())
+    for collection in collections:
+        own = {name: task for name, task in tasks.items() if task.collection == collection}
+        of = f" ({collection})" if len(collections) > 1 else ""
+        datasets = {name: task.dataset for name, task in own.items() if cluster_mean == "datasets"}
+        clusters = {name: task.cluster for name, task in own.items()}
+        for cluster in dict.fromkeys(clusters.values()):
+            names = [name for name in own if clusters[name] == cluster]
+            if len(names) > 1:
+                yield cluster + of, task_weights(names, datasets)
+        if len(set(clusters.values())) > 1:
+            yield "all clusters" + of, task_weights(own, datasets, clusters)
 
 
 def compare_evaluations(

@@ -7,18 +7,20 @@ one task, named after its file; with members it is one task for each.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openflan.errors import CatalogError, did_you_mean
+from openflan.errors import CatalogError, ConfigError, did_you_mean
 from openflan.files import parse, read_yaml
 from openflan.tasks.card import Card, Slug, Source, Strict, Template
 
 CATALOG = Path(__file__).parent.parent / "catalog"
 COLLECTIONS = ("flan", "world")
 USER = "user"
+REAL = "flan"  # whose rows are those of real datasets
 SLUG = r"[a-z0-9][a-z0-9_\-]{0,63}"
 FILL_IN = "<fill in"  # marks the places that `openflan tasks new` leaves to its user
 
@@ -124,6 +126,19 @@ class Catalog:
         """The tasks of one cluster, of one collection or of all; an unknown cluster raises CatalogError."""
         cluster = self.cluster(name).name
         return [t for t in self.tasks.values() if t.cluster == cluster and collection in (None, t.collection)]
+
+    def to_average(self, name: str, preferred: str | None, do: str) -> list[Task]:
+        """The tasks of one cluster and one collection, for a mean that nobody asked to be taken across collections.
+
+        Where the cluster has tasks of several, those of the `preferred` one are taken; ConfigError, which ends with
+        `do`, where none is preferred or it has none.
+        """
+        tasks = self.in_cluster(name)
+        counts = Counter(task.collection for task in tasks)
+        if len(counts) > 1 and preferred not in counts:
+            found = f"tasks of {len(counts)} collections: " + ", ".join(f"{each} {n}" for each, n in counts.items())
+            raise ConfigError(f"the cluster {name}", found, "tasks of one collection", do)
+        return [task for task in tasks if len(counts) == 1 or task.collection == preferred]
 
 
 def load_catalog(extra: Sequence[Path] = ()) -> Catalog:
