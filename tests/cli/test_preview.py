@@ -163,7 +163,7 @@ def test_the_boundary_can_be_chosen_and_is_else_that_of_the_folder(call, card, c
     plain, chat, arrow = shown("base"), shown(chat_folder, "--chat-template"), shown("base", "--separator", " -> ")
     assert plain == shown(chat_folder) and plain[1] == chat[1] == arrow[1]
     text = plain[0][: -len(encode("\n"))]
-    assert arrow[0] == text + encode(" -> ")
+    assert arrow[0] == text + encode("x ->")[len(encode("x")) :]  # every word begins with a space of its own
     assert chat[0] == codec_of(load_tokenizer(str(chat_folder)), chat_folder, chat_template=True).prompt_ids(
         "All is well.\n\nWhich mood?\n\nOPTIONS:\n- sad\n- glad"
     )

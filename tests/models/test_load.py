@@ -163,6 +163,23 @@ def test_a_saved_folder_generates_and_stops(pad, tmp_path):
     assert written.get("pad_token_id") == config.get("pad_token_id") == (1 if pad == "other" else None)
 
 
+@pytest.mark.parametrize("where", ["generation_config.json", "config.json"])
+def test_a_text_ends_at_every_end_of_text_id_that_the_folder_names(where, folder):
+    free = load(folder).generate([[5, 6, 7]], 12)[0]
+    turn = free[3]
+    assert turn not in (0, *free[:3]) and len(free) == 12
+    if where == "config.json":
+        (folder / "generation_config.json").unlink()
+    change_json(folder / where, eos_token_id=[0, turn])
+    model = load(folder)
+    assert (model.codec.eos_id, model.codec.ends) == (0, (0, turn))
+    assert model.generate([[5, 6, 7], [5]], 12)[0] == free[:3]
+    assert generated(folder, [5, 6, 7]) == free[:4]  # transformers keeps the id itself
+    save_model(model, folder.parent / "again")
+    assert json.loads((folder.parent / "again" / "generation_config.json").read_text())["eos_token_id"] == [0, turn]
+    assert load(folder.parent / "again").generate([[5, 6, 7]], 12)[0] == free[:3]
+
+
 def test_logits_that_the_disk_changed_are_an_error(tmp_path, monkeypatch):
     """A setting of the shape that is not written is no weight, and changes every answer."""
     model = toy_model("llama")
@@ -206,12 +223,12 @@ def remove_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").unlink()
 
 
-def change_config(**values: object) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        (folder / "config.json").write_text(json.dumps(config | values))
+def change_json(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
-    return change
+
+def change_config(**values: object) -> Callable[[Path], None]:
+    return lambda folder: change_json(folder / "config.json", **values)
 
 
 UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -254,8 +271,24 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
     config.vocab_size = 300
     toy_weights(config).save_pretrained(tmp_path / "model")
     toy_tokenizer().save_pretrained(tmp_path / "model")
-    with pytest.raises(ModelError, match="model: found a tokenizer with 320 ids and a model with 300"):
+    with pytest.raises(ModelError, match="model: found a tokenizer whose highest id is 319 and a model with 300 rows"):
         load(tmp_path / "model")
+
+
+def test_ids_may_have_gaps_as_long_as_the_model_has_rows_for_them(folder):
+    path = folder / "tokenizer.json"
+    value = json.loads(path.read_text())
+    vocabulary = value["model"]["vocab"]
+    last = max(vocabulary, key=vocabulary.get)
+    vocabulary[last] = 330
+    path.write_text(json.dumps(value))
+    with pytest.raises(ModelError, match="a tokenizer whose highest id is 330 and a model with 320 rows"):
+        load(folder)
+    config = toy_config("llama")
+    config.vocab_size = 340
+    toy_weights(config).save_pretrained(folder)
+    model = load(folder)
+    assert (model.codec.vocab_size, model.tokenizer.convert_tokens_to_ids(last)) == (331, 330)
 
 
 def test_the_fingerprint_follows_weights_shape_and_tokenizer(folder):

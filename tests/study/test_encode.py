@@ -218,7 +218,8 @@ rows = [(i, PlanRow(uid, "rte", task.templates[0].id)) for i, uid in enumerate(e
 plan = SimpleNamespace(fingerprint="plan", of_task=lambda name: iter(rows), tasks=("rte",))
 prepared = SimpleNamespace(trained=[task], plan=plan, data={"rte/train": "rows"}, examples_of=lambda *_: examples)
 encode = lambda text: [len(word) for word in text.split()]
-codec = Codec(encode, lambda texts: list(map(encode, texts)), str, (), (5,), (1,), 1, 99, "words")
+many = lambda texts: list(map(encode, texts))
+codec = Codec(encode, many, many, str, (), (5,), (1,), 1, (1,), 99, "words")
 chunks = []
 store = encode_plan(prepared, load_recipe(Path("demo")), codec, Lengths(), False, Path(sys.argv[1]), chunks.append)
 print(len(chunks), len(store) == len(rows), store.path)

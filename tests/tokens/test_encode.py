@@ -24,11 +24,13 @@ def word_ids(text: str) -> list[int]:
 WORDS = Codec(
     encode=word_ids,
     encode_many=lambda texts: list(map(word_ids, texts)),
+    encode_targets=lambda texts: list(map(word_ids, texts)),
     decode=lambda ids: "",
     before=(),
     between=(5,),
     end=(1,),
     eos_id=1,
+    ends=(1,),
     vocab_size=10_000,
     fingerprint="words",
     separator="|",

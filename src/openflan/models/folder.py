@@ -10,6 +10,7 @@ from typing import Any
 from openflan import files
 from openflan.errors import ModelError
 from openflan.streams import file_fingerprint, fingerprint
+from openflan.untrusted import shown
 
 EMBEDDED = Path(__file__).parent / "base"
 CONFIG, ADAPTER, ADAPTER_WEIGHTS = "config.json", "adapter_config.json", "adapter_model.safetensors"
@@ -119,12 +120,14 @@ def recorded_fingerprint(base: Path) -> str:
 
 
 def end_ids(folder: Path) -> tuple[int, ...]:
-    """The ids at which the folder's own generation config ends a text; none where it names none."""
-    found = _read(folder / GENERATION).get("eos_token_id") if (folder / GENERATION).is_file() else None
+    """The ids at which transformers' own `generate` ends a text of the model in the folder: its generation config's, or
+    where it has none those of its config."""
+    path = next((folder / name for name in (GENERATION, CONFIG) if os.path.isfile(folder / name)), None)
+    found = _read(path).get("eos_token_id") if path else None
     ids = found if isinstance(found, list) else [] if found is None else [found]
     if not all(type(i) is int and i >= 0 for i in ids):
-        expected = "an id or a list of ids"
-        raise ModelError(folder / GENERATION, f"eos_token_id {str(found)[:100]}", expected, "Save the model again.")
+        found = f"eos_token_id {shown(found)}"
+        raise ModelError(path, found, "an id or a list of ids", "Save the model again.")
     return tuple(dict.fromkeys(ids))
 
 

@@ -76,8 +76,9 @@ class HuggingFaceModel:
         # The folder's own may penalise repetition or sample, and generate() would take every such value from it. A pad
         # id that is also the end would, in a saved folder, hide the ends of texts from whoever reads it.
         pad = tokenizer.pad_token_id if tokenizer is not None else None
-        pad = None if pad in codec.end else pad
-        model.generation_config = GenerationConfig(eos_token_id=codec.eos_id, pad_token_id=pad)
+        pad = None if pad in (*codec.end, *codec.ends) else pad
+        ends = codec.eos_id if len(codec.ends) == 1 else list(codec.ends)
+        model.generation_config = GenerationConfig(eos_token_id=ends, pad_token_id=pad)
         model.config.eos_token_id, model.config.pad_token_id = codec.eos_id, pad
         # torch gives the row of this id no gradient, and it may be the end of text. Our padding is never looked at.
         model.get_input_embeddings().padding_idx = None  # type: ignore[assignment]
@@ -179,12 +180,12 @@ class HuggingFaceModel:
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
-            eos_token_id=eos,
+            eos_token_id=list(self.codec.ends),
             pad_token_id=eos,
             stopping_criteria=stopping,
         )
         texts = out[:, width:].tolist()
-        return [text[: text.index(eos)] if eos in text else text for text in texts]
+        return [self.codec.until_end(text) for text in texts]
 
     def state(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """What a saved folder holds: the adapter's weights as peft names them, or all weights and buffers as `dtype`,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from openflan.errors import ModelError, RunError
 from openflan.models.folder import (
     PROMPT_FORMAT,
     base_folder,
+    end_ids,
     is_adapter,
     model_folder,
     prompt_format,
@@ -79,9 +80,8 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
     load_config(base)
     model = _load_weights(base, getattr(torch, settings.dtype), settings.attention)
     tokenizer_folder = folder if (folder / "tokenizer_config.json").is_file() else base
-    loaded = wrap(
-        model, load_tokenizer(str(tokenizer_folder)), folder, settings.separator, settings.chat_template, needs_packs
-    )
+    tokenizer, ends = load_tokenizer(str(tokenizer_folder)), end_ids(folder) or end_ids(base)
+    loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template, needs_packs, ends)
     if is_adapter(folder):
         from openflan.models.adapters import load_adapter
 
@@ -132,12 +132,14 @@ def wrap(
     separator: str = "\n",
     chat_template: bool = False,
     needs_packs: bool = True,
+    ends: Sequence[int] = (),
 ) -> HuggingFaceModel:
-    """A loaded model and tokenizer as the project uses them; `needs_packs` as in `load_model`."""
-    codec = codec_of(tokenizer, where, separator, chat_template)
+    """A loaded model and tokenizer as the project uses them; `needs_packs` as in `load_model`, `ends` the ids at which
+    its folder ends a text."""
+    codec = codec_of(tokenizer, where, separator, chat_template, ends)
     rows = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
     if codec.vocab_size > rows:
-        found = f"a tokenizer with {codec.vocab_size} ids and a model with {rows}"
+        found = f"a tokenizer whose highest id is {codec.vocab_size - 1} and a model with {rows} rows of embeddings"
         raise ModelError(where, found, "every id to have an embedding", "Use the tokenizer the model was trained with.")
     wrapped = HuggingFaceModel(model, tokenizer, codec)
     wrapped.check_parity(where, needs_packs)

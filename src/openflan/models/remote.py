@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from openflan.errors import ModelError, did_you_mean
+from openflan.models.folder import EMBEDDED, end_ids
 from openflan.models.server import CONNECT_S, PASSING, Reply, Server
 from openflan.models.tokenizer import codec_of, load_tokenizer
 from openflan.streams import fingerprint
@@ -131,8 +132,7 @@ class RemoteModel:
             ids = self.codec.encode(text)
         if not all(0 <= i < MAX_ID for i in ids):
             raise ModelError(self.server.url, "token ids that no tokenizer has", "those that the model wrote")
-        end = self.codec.eos_id
-        return ids[: ids.index(end)] if end in ids else ids
+        return self.codec.until_end(ids)
 
 
 def load_remote(
@@ -145,7 +145,8 @@ def load_remote(
     ModelError: the server refuses, or its model and the tokenizer do not belong together. RunError: it does not answer.
     ConfigError: no address of a server.
     """
-    codec = codec_of(load_tokenizer(tokenizer), Path(tokenizer), separator, chat_template)
+    where = EMBEDDED if tokenizer == "base" else Path(tokenizer)
+    codec = codec_of(load_tokenizer(tokenizer), where, separator, chat_template, end_ids(where))
     # Whether a server is there at all is told at once. Some have no list of models, or none without a network.
     listed = Server(url, pauses_s=(), seconds=CONNECT_S, passing=frozenset()).get("models")
     models = _models(listed)
@@ -190,7 +191,7 @@ def _body(name: str, prompt: Prompt, settings: Mapping[str, Any]) -> dict[str, A
 def _additions(codec: Codec) -> dict[str, Any]:
     """What makes vLLM and llama.cpp tell the ids that they generate, and keeps vLLM from taking a penalty for
     repetition from the model's folder."""
-    return {"return_token_ids": True, "logprobs": 1, "stop_token_ids": [codec.eos_id], "repetition_penalty": 1.0}
+    return {"return_token_ids": True, "logprobs": 1, "stop_token_ids": list(codec.ends), "repetition_penalty": 1.0}
 
 
 def _find_ways(server: Server, name: str, codec: Codec, models: Mapping[str, object]) -> Ways:
@@ -206,7 +207,8 @@ def _find_ways(server: Server, name: str, codec: Codec, models: Mapping[str, obj
     else:
         do = did_you_mean(name, models) if models and name not in models else "Correct what the server names."
         raise ModelError(server.url, f"a refusal: {reply.problem}", "a completion", do)
-    if prompt is text and (len(codec.before) > 1 or list(codec.between) != codec.encode(codec.separator)):
+    as_text = [*codec.before, *codec.encode(PROBE + codec.separator)]
+    if prompt is text and (len(codec.before) > 1 or codec.prompt_ids(PROBE) != as_text):
         found = "a server that takes no token ids, which this chat template or separator needs"
         raise ModelError(server.url, found, "one that does", "Serve the model with vLLM, or ask it in plain style.")
     choice = _first_choice(ask(ids, SCORED)) if prompt is ids else None

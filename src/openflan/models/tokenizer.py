@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
@@ -11,14 +12,14 @@ from tokenizers import models as bpe
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from openflan.errors import ModelError
+from openflan.models.boundary import Encoder, chat_parts, plain_parts
 from openflan.models.folder import EMBEDDED, check_files, unloadable
-from openflan.streams import fingerprint
+from openflan.streams import file_fingerprint, fingerprint
 from openflan.tokens.codec import Codec
 
 END = "<|end|>"
 PAD = "<|pad|>"
 EOS_SEPARATOR = "<eos>"  # a recipe's name for the end-of-text id itself as separator
-_USER, _ASSISTANT = "Zebra-user-0417", "Quartz-assistant-9263"  # found again in what a chat template writes
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
@@ -108,50 +109,75 @@ _BYTES = _byte_alphabet()
 
 
 def codec_of(
-    tokenizer: PreTrainedTokenizerBase, where: Path, separator: str = "\n", chat_template: bool = False
+    tokenizer: PreTrainedTokenizerBase,
+    where: Path,
+    separator: str = "\n",
+    chat_template: bool = False,
+    ends: Sequence[int] = (),
 ) -> Codec:
     """The tokenizer as a Codec: its chat template around prompt and target, or `separator` between them.
 
-    `where` names the tokenizer in errors. ModelError: no end-of-text token; a chat template that is missing, fails, or
-    changes the texts it is given.
+    `where` names the tokenizer in errors; `ends` are the end-of-text ids that its model's folder names.
+
+    ModelError: no end-of-text token; a chat template that is missing, fails, or changes the texts it is given; a
+    separator that the tokenizer has no ids for; a tokenizer that fails.
     """
     if tokenizer.eos_token_id is None:
         raise ModelError(where, "a tokenizer without an end-of-text token", "one", "Set eos_token and save it again.")
     eos = int(tokenizer.eos_token_id)
     encode_many = _encoder(tokenizer)
-
-    def encode(text: str) -> list[int]:
-        return encode_many([text])[0]
+    with _told(where):
+        if chat_template:
+            parts = chat_parts(tokenizer, encode_many, where)
+        else:
+            parts = plain_parts(tokenizer, encode_many, None if separator == EOS_SEPARATOR else separator, where)
+        vocab_size = max(tokenizer.get_vocab().values()) + 1  # ids may have gaps
+        content = _content(tokenizer)
 
     def decode(ids: list[int]) -> str:
         return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
-    if chat_template:
-        before, between, end = _chat_parts(tokenizer, where)
-    else:
-        plain, bos = tokenizer("a").input_ids, tokenizer.bos_token_id
-        before = (bos,) if bos is not None and plain and plain[0] == bos else ()
-        between = (eos,) if separator == EOS_SEPARATOR else tuple(encode(separator))
-        end = (eos,)
     shown = "\n" if chat_template or separator == EOS_SEPARATOR else separator
+    known_ends = tuple(dict.fromkeys(i for i in (parts.end[-1], eos, *ends) if i < vocab_size))
+    identity = [content, parts.before, parts.between, parts.end, shown, known_ends, *parts.leads]
     return Codec(
-        encode=encode,
-        encode_many=encode_many,
+        encode=lambda text: parts.encode_prompts([text])[0],
+        encode_many=parts.encode_prompts,
+        encode_targets=parts.encode_targets,
         decode=decode,
-        before=before,
-        between=between,
-        end=end,
-        eos_id=end[-1],
-        vocab_size=len(tokenizer),
-        fingerprint=fingerprint([_content(tokenizer), before, between, end, shown]),
+        before=parts.before,
+        between=parts.between,
+        end=parts.end,
+        eos_id=parts.end[-1],
+        ends=known_ends,
+        vocab_size=vocab_size,
+        fingerprint=fingerprint(identity),
         separator=shown,
     )
 
 
+@contextmanager
+def _told(where: Path) -> Iterator[None]:
+    """Turn what a damaged tokenizer makes transformers and tokenizers raise into a ModelError."""
+    try:
+        yield
+    except ModelError:
+        raise
+    except BaseException as exc:
+        # The panics of the tokenizers library are no subclass of Exception.
+        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+            raise
+        raise unloadable(where, exc, "a tokenizer that can encode a text") from exc
+
+
 def _content(tokenizer: PreTrainedTokenizerBase) -> object:
-    """What decides how the tokenizer encodes."""
+    """What decides how the tokenizer encodes: all of a fast one; of a slow one its vocabulary and its own files."""
     backend = _plain_backend(tokenizer)
-    return backend.to_str() if backend is not None else sorted(tokenizer.get_vocab().items())
+    if backend is not None:
+        return backend.to_str()
+    folder = Path(tokenizer.name_or_path)
+    files = [path for name in tokenizer.vocab_files_names.values() if (path := folder / name).is_file()]
+    return [sorted(tokenizer.get_vocab().items()), file_fingerprint(files)]
 
 
 def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
@@ -163,7 +189,7 @@ def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
     return backend
 
 
-def _encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[str]], list[list[int]]]:
+def _encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
     # A special token that is written out in a text ("</s>") is text there and must not end the segment.
     def encode_many(texts: Sequence[str]) -> list[list[int]]:
         backend = _plain_backend(tokenizer)
@@ -177,37 +203,3 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Callable[[Sequence[str]], li
         return [next(rest) if text else [] for text in texts]
 
     return encode_many
-
-
-def _chat_parts(
-    tokenizer: PreTrainedTokenizerBase, where: Path
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """What the chat template writes before the user's text, between it and the assistant's, and to end the latter.
-
-    The end goes up to the first special token after the assistant's text: the one that ends the turn. Where there is
-    none it is the end-of-text id.
-    """
-    do = "Leave model.chat_template out, or use a chat model's folder."
-    if not tokenizer.chat_template:
-        raise ModelError(where, "a tokenizer without a chat template", "one with it", do)
-    talk = [{"role": "user", "content": _USER}, {"role": "assistant", "content": _ASSISTANT}]
-    try:
-        # A date given here keeps the templates that write one from saying something else every day.
-        text = str(tokenizer.apply_chat_template(talk, tokenize=False, date_string="26 Jul 2024"))
-    except Exception as exc:  # templates raise what they like
-        found = " ".join(str(exc).split())[:300]
-        raise ModelError(where, f"a chat template that fails ({found})", "one for a user and an assistant", do) from exc
-    if text.count(_USER) != 1 or text.count(_ASSISTANT) != 1 or text.index(_USER) > text.index(_ASSISTANT):
-        found = "a chat template that changes, repeats or leaves out the texts it is given"
-        raise ModelError(where, found, "one that writes the user's text and then the assistant's, each once", do)
-    head, _, rest = text.partition(_USER)
-    middle, _, tail = rest.partition(_ASSISTANT)
-
-    def parse(part: str) -> list[int]:  # the template's own special tokens are meant as such
-        return list(tokenizer(part, add_special_tokens=False, split_special_tokens=False).input_ids) if part else []
-
-    eos = int(tokenizer.eos_token_id)
-    ends = {eos, *(i for i, token in tokenizer.added_tokens_decoder.items() if token.special)}
-    after = parse(tail)
-    last = next((i for i, token in enumerate(after) if token in ends), None)
-    return tuple(parse(head)), tuple(parse(middle)), (eos,) if last is None else tuple(after[: last + 1])

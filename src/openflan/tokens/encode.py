@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -89,7 +89,7 @@ def fit_many(
     room = lengths.max_input_tokens - len(codec.before) - len(codec.between)
     while waiting:
         prompts = [attempt.render(task, style, show_options, codec.separator) for attempt in waiting]
-        ids_of = _encode_each(codec, [prompt.input for prompt in prompts])
+        ids_of = _encode_each(codec.encode_many, [prompt.input for prompt in prompts])
         longer: list[_Attempt] = []
         for attempt, prompt in zip(waiting, prompts, strict=True):
             ids = ids_of[prompt.input]
@@ -104,7 +104,7 @@ def fit_many(
         waiting = longer
     target_room = lengths.max_target_tokens - len(codec.end)
     targets = [_targets(prompt, target_room) for _, prompt, _ in fitting]
-    ids_of = _encode_each(codec, [text for texts in targets for text in texts])
+    ids_of = _encode_each(codec.encode_targets, [text for texts in targets for text in texts])
     for (attempt, prompt, ids), texts in zip(fitting, targets, strict=True):
         if any(len(ids_of[text]) > target_room for text in texts):
             found[attempt.place] = "too_long_target"
@@ -174,10 +174,10 @@ def _cuttable(example: Example, task: Task, template: Template, style: Style, pr
     return [name for name in allowed if name in shown and not is_kept(example.fields[name])]
 
 
-def _encode_each(codec: Codec, texts: Sequence[str]) -> dict[str, list[int]]:
+def _encode_each(encode: Callable[[Sequence[str]], list[list[int]]], texts: Sequence[str]) -> dict[str, list[int]]:
     """The ids of each text; one that stands several times (an option, a label) is encoded once."""
     different = list(dict.fromkeys(texts))
-    return dict(zip(different, codec.encode_many(different), strict=True))
+    return dict(zip(different, encode(different), strict=True))
 
 
 def _targets(prompt: Prompt, room: int) -> list[str]:
