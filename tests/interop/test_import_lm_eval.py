@@ -216,6 +216,16 @@ def test_a_label_that_the_harness_generates_becomes_a_choice(tmp_path, catalog):
     assert load_catalog(found.cards).task("tides").card.answer.options == ("calm", "rough")
 
 
+@pytest.mark.parametrize("start", ["", " ", "\\n", "\\n  ", "\\t", "\\n\\n \\n"])
+def test_a_card_keeps_white_space(tmp_path, catalog, start):
+    text = BASE + f'task: tides\ndoc_to_text: "{start}{{{{note}}}}:  \\n  so,\\t \\nnow? \\n"\n'
+    found = run(tmp_path, f"{text}doc_to_choice: [calm, rough]\ndoc_to_target: label\n", catalog)
+    task = load_catalog(found.cards).task("tides")
+    (example,), _ = adapt(task, [{"note": "Fog", "label": 1}], "test")
+    there = f"{start}Fog:  \\n  so,\\t \\nnow?".encode().decode("unicode_escape")
+    assert render(example, task, task.completion).input == there
+
+
 def test_a_finding_of_style_is_a_warning(tmp_path, catalog):
     found = run(tmp_path, TASK.replace("What follows?", "What follows, e.g., now?"), catalog)
     assert found.notes[-1] == Note(

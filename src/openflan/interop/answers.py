@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from jinja2 import nodes
@@ -145,7 +145,7 @@ def _said(body: Sequence[nodes.Node]) -> tuple[str, str] | None:
     return ("text", words) if words and all(isinstance(part, nodes.TemplateData) for part in parts) else None
 
 
-def with_gold(options: dict[str, Any], gold: dict[str, Any]) -> dict[str, Any]:
+def with_gold(options: Mapping[str, Any], gold: dict[str, Any]) -> dict[str, Any]:
     """A card's `answer`. NotCarried where the numbers of values and of fixed options differ."""
     values = gold.get("gold_values")
     if "options" in options and values is not None and len(values) != len(options["options"]):

@@ -25,6 +25,7 @@ from openflan.interop.new_card import (
 from openflan.interop.tagged_yaml import Function, read_tagged
 from openflan.interop.translate import Columns, NotCarried, Translator, column, only_expression, parse_jinja
 from openflan.tasks.catalog import Catalog
+from openflan.untrusted import shown
 
 TEMPLATE = "as-in-the-harness"
 _READ = {
@@ -34,6 +35,10 @@ _READ = {
     *("doc_to_decontamination_query", "num_fewshot", "repeats", "fewshot_delimiter", "fewshot_split", "filter_list"),
     "fewshot_config",
 }
+_TEXTS = (
+    *("task", "dataset_path", "dataset_name", "output_type", "training_split", "validation_split", "test_split"),
+    *("description", "gen_prefix", "target_delimiter", "fewshot_delimiter"),
+)
 _MOST_INCLUDES = 10
 _ONE_COLUMN = re.compile(r"[A-Za-z_]\w*")
 
@@ -48,6 +53,9 @@ def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, 
     if not isinstance(config.get("task"), str) or ("doc_to_text" not in config and "class" not in config):
         found = "a group of tasks" if "group" in config else f"the keys {', '.join(map(str, config))}"
         raise DataError(path, found, "a task of the harness, with `task` and `doc_to_text`")
+    for key in _TEXTS:
+        if not isinstance(config.get(key), str | Function | None):
+            raise DataError(path, f"{key} = {shown(config[key])}", "a text")
     notes = [
         Note(
             key,

@@ -31,13 +31,13 @@ def import_natural_instructions(
     Outputs of a few distinct texts are taken for labels, any others for free text. The task's own positive examples are
     the card's samples. DataError for a file that is no such task.
     """
-    value = _read(path)
+    value = files.read_json(path, DataError, "")
     if not isinstance(value, dict) or not value.get("Definition") or not isinstance(value.get("Instances"), list):
         found = f"the keys {', '.join(value)}" if isinstance(value, dict) else f"a {type(value).__name__}"
         raise DataError(path, found, "`Definition` and `Instances`, as in Natural Instructions")
     name = name or slug(path.stem)
     rows = [_row(each, f"{path}, instance {i + 1}") for i, each in enumerate(value["Instances"])]
-    examples = [_row(each, f"{path}, example") for each in value.get("Positive Examples") or ()]
+    examples = [_row(each, f"{path}, example") for each in _list(value, "Positive Examples")]
     full = [row for row in rows if row["input"] and row["output"]]
     notes = (
         [Note("Negative Examples", "left out", "no place for them in a card")] if value.get("Negative Examples") else []
@@ -49,13 +49,13 @@ def import_natural_instructions(
     definition = value["Definition"]
     texts = definition if isinstance(definition, list) else [definition]
     labels = _labels(full)
-    sources = [slug(str(source)) for source in value.get("Source") or ()]
+    sources = [slug(str(source)) for source in _list(value, "Source")]
     keys: dict[str, Any] = {
         "family": _family(catalog, sources) or name,
         "cluster": cluster,
         "source": {"splits": {"train": "train", "test": _TEST_ROWS}},
         "derived_from": [source for source in sources if source != name],
-        "licence": ", ".join(map(str, value.get("Instance License") or ())) or NO_LICENCE,
+        "licence": ", ".join(map(str, _list(value, "Instance License"))) or NO_LICENCE,
     }
     if labels:
         keys |= {"answer": {"kind": "choice", "options": labels, "gold": "output", "gold_values": labels}}
@@ -85,11 +85,10 @@ def import_natural_instructions(
     return Imported(write_cards([card]), (*notes, *card.notes))
 
 
-def _read(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as exc:
-        raise DataError(path, f"a file that cannot be read ({exc})", "JSON in UTF-8") from exc
+def _list(value: Mapping[str, Any], key: str) -> list[Any]:
+    """What a key lists; a text alone is a list of one, and anything else none."""
+    found = value.get(key)
+    return found if isinstance(found, list) else [found] if isinstance(found, str) else []
 
 
 def _row(value: Any, where: str) -> dict[str, Any]:

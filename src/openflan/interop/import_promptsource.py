@@ -41,6 +41,7 @@ from openflan.interop.promptsource_templates import (
 from openflan.interop.tagged_yaml import read_tagged
 from openflan.interop.translate import Columns, NotCarried, Translator, column, plain_text
 from openflan.tasks.catalog import Catalog
+from openflan.untrusted import shown
 
 _METRICS = {
     "Accuracy": "exact_match",
@@ -51,7 +52,6 @@ _METRICS = {
     "Edit Distance": "edit_similarity",
 }
 _OTHER_TASK = "another task of the dataset"
-_TOO_DEEP = "too many parts within parts"
 
 
 @dataclass(slots=True)
@@ -73,6 +73,8 @@ def import_promptsource(
     if not isinstance(value.get("templates"), dict) or not isinstance(value.get("dataset"), str):
         raise DataError(path, f"the keys {', '.join(map(str, value))}", "`dataset` and `templates`, as in promptsource")
     hub, config = value["dataset"], value.get("subset")
+    if not isinstance(config, str | None):
+        raise DataError(path, f"subset = {shown(config)}", "a text, or none")
     base = name or slug("_".join(str(part) for part in (hub.split("/")[-1], config) if part))
     found = list(value["templates"].values())
     names = distinct([str(each.get("name", "")) if isinstance(each, dict) else "" for each in found])
@@ -105,8 +107,8 @@ def _groups(names: Sequence[str], found: Sequence[Any]) -> tuple[list[_Group], l
                 continue
             answer = answer_of(wording)
             own.setdefault(answer.key, _Group()).scored.append((wording, answer))
-        except (NotCarried, RecursionError) as exc:
-            notes.append(Note(name, "left out", str(exc) if isinstance(exc, NotCarried) else _TOO_DEEP))
+        except NotCarried as exc:
+            notes.append(Note(name, "left out", str(exc)))
     groups = sorted(own.values(), key=lambda group: len(group.scored), reverse=True)
     other: dict[str, _Group] = {}
     for wording in others:
@@ -118,12 +120,11 @@ def _groups(names: Sequence[str], found: Sequence[Any]) -> tuple[list[_Group], l
                 groups[0].turned.append(wording)
             else:
                 other.setdefault(answer.key, _Group()).scored.append((wording, answer))
-        except (NotCarried, RecursionError) as exc:
+        except NotCarried as exc:
             if groups:
                 groups[0].turned.append(wording)
             else:
-                reason = str(exc) if isinstance(exc, NotCarried) else _TOO_DEEP
-                notes.append(Note(wording.name, "left out", f"{_OTHER_TASK}, and no card for it: {reason}"))
+                notes.append(Note(wording.name, "left out", f"{_OTHER_TASK}, and no card for it: {exc}"))
     return [*groups, *sorted(other.values(), key=lambda group: len(group.scored), reverse=True)], notes
 
 
@@ -139,9 +140,9 @@ def _card(
         before = Columns(dict(columns.fields), dict(columns.lists))
         try:
             templates.append(_template(wording, own, of_card, columns))
-        except (NotCarried, RecursionError) as exc:
+        except NotCarried as exc:
             columns.fields, columns.lists = before.fields, before.lists
-            notes.append(Note(wording.name, "left out", str(exc) if isinstance(exc, NotCarried) else _TOO_DEEP))
+            notes.append(Note(wording.name, "left out", str(exc)))
     answer = of_card.answer
     if answer["kind"] == "text" and any(not column(own.expression) for _, own in group.scored if own.expression):
         columns.lists[answer["references"]] = 1  # named by an entry of it
@@ -207,15 +208,21 @@ def _hidden_names(wording: Wording, own: Answer, of_card: Answer) -> Callable[[n
 def _answer_names(wording: Wording, of_card: Answer) -> Callable[[nodes.Expr], str | None]:
     """For a wording that is turned around: where it says what the card's answer says, it names the answer."""
     gold, answer = _column_of(of_card), of_card.answer
+    options: dict[str, Any] = {}
+    no_options = "its own answer choices, where its card has others"
+    if wording.choices is not None:
+        try:
+            options = options_among(wording.choices)
+        except NotCarried as exc:
+            no_options = str(exc)
 
     def replaced(node: nodes.Expr) -> str | None:
         if column(node) == CHOICES or _picks_by(node, gold):
-            options = {} if wording.choices is None else options_among(wording.choices)
             if not options or not options.items() <= answer.items():
-                raise NotCarried("its own answer choices, where its card has others")
+                raise NotCarried(no_options)
             if column(node) == CHOICES:
                 return "options"
-        if _says(node, wording, of_card):
+        if _says(node, options, of_card):
             return "answer"
         if column(node) == gold:
             raise NotCarried(
@@ -226,12 +233,12 @@ def _answer_names(wording: Wording, of_card: Answer) -> Callable[[nodes.Expr], s
     return replaced
 
 
-def _says(node: nodes.Expr, wording: Wording, of_card: Answer) -> bool:
+def _says(node: nodes.Expr, options: Mapping[str, Any], of_card: Answer) -> bool:
     """Whether an expression is the card's answer."""
     if of_card.answer["kind"] == "text":
         return node == of_card.expression
     try:
-        named = answer_by_list(node) if wording.choices is None else choice_of(node, wording.choices)
+        named = choice_of(node, options) if options else answer_by_list(node)
     except NotCarried:
         return False
     return named == of_card.answer

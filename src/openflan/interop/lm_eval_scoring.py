@@ -117,12 +117,13 @@ def _filters(config: Mapping[str, Any]) -> Iterator[Note]:
     names = []
     found = config.get("filter_list")
     for each in found if isinstance(found, list) else []:
-        for step in each.get("filter") or () if isinstance(each, dict) else ():
+        steps = each.get("filter") if isinstance(each, dict) else None
+        for step in steps if isinstance(steps, list) else []:
             function = step.get("function") if isinstance(step, dict) else None
             names += [function.name if isinstance(function, Function) else str(function)]
     if set(names) - {"take_first"}:  # of one answer, the first is the answer
-        steps = ", ".join(dict.fromkeys(names))
-        yield Note("filter_list", "left out", f"answers are scored as they are, without {steps}")
+        without = ", ".join(dict.fromkeys(names))
+        yield Note("filter_list", "left out", f"answers are scored as they are, without {without}")
     repeats = config.get("repeats")
     if isinstance(repeats, int) and repeats > 1:
         yield Note("repeats", "left out", f"one answer to each prompt, not {repeats}")

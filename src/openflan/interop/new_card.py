@@ -28,9 +28,11 @@ from openflan.tasks.same_data import DataNames
 from openflan.tasks.scaffold import flow_yaml
 from openflan.templates.lint import Finding, lint
 from openflan.templates.render import render
+from openflan.untrusted import yaml_value
 
 BLOCK = "{{ options_block }}"
 NO_LICENCE = "unknown (look it up before you pass rows on)"
+_BLOCK_TEXT = re.compile(r"\S.*\n")  # several lines; PyYAML writes white space at the start of a block wrongly
 _CUE = re.compile(r"\n[^\n{}]{1,40}:$")  # a last line such as "Answer:"
 _ORDINALS = (
     *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"),
@@ -181,7 +183,7 @@ def finish_card(draft: Draft, folder: Path, catalog: Catalog) -> Finished:
         templates = [template for template in templates if template["id"] not in refused]
     told = [finding for finding in found_now if finding.template != "completion"]  # a template says the same
     notes += [Note(finding.template, "warning", _reason(finding)) for finding in told]
-    return Finished(path, _header(draft) + _yaml(value), with_options, tuple(notes))
+    return Finished(path, _header(draft) + _checked_yaml(value), with_options, tuple(notes))
 
 
 def write_cards(cards: Sequence[Finished]) -> tuple[Path, ...]:
@@ -310,6 +312,18 @@ def _header(draft: Draft) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
+def _checked_yaml(value: Mapping[str, Any]) -> str:
+    """The card's text. NotCarried when it would not be read as what it says: YAML has limits."""
+    text = _yaml(value)
+    try:
+        same = yaml_value(text) == value
+    except ValueError as exc:
+        raise NotCarried(f"a card that cannot be written ({exc})") from exc
+    if not same:
+        raise NotCarried("a card whose texts YAML does not keep")
+    return text
+
+
 def _yaml(value: Mapping[str, Any]) -> str:
     """Keys with lists and short mappings on one line, as in the package's cards, and templates in full."""
     return "".join(_lines(value))
@@ -327,4 +341,4 @@ def _lines(value: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _literal(template: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _Literal(v) if isinstance(v, str) and "\n" in v else v for key, v in template.items()}
+    return {key: _Literal(v) if isinstance(v, str) and _BLOCK_TEXT.match(v) else v for key, v in template.items()}

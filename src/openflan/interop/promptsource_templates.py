@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,12 +100,11 @@ def answer_of(wording: Wording) -> Answer:
         raise NotCarried("a target that is more than one of its answer choices")
     if column(node) is not None and any(picks_choice(each) for part in wording.prompt for each in _expressions(part)):
         return _text_answer(body, drop_if)  # the choice is in the prompt, and the target is something else
-    return Answer(choice_of(node, wording.choices), drop_if, node)
+    return Answer(choice_of(node, options_among(wording.choices)), drop_if, node)
 
 
-def choice_of(node: nodes.Expr, choices: str) -> dict[str, Any]:
-    """A card's answer for an expression that names one of the `answer_choices`. NotCarried for any other."""
-    options = options_among(choices)
+def choice_of(node: nodes.Expr, options: Mapping[str, Any]) -> dict[str, Any]:
+    """A card's answer for an expression that names one of the `options` (keys of a card). NotCarried for any other."""
     named = answer_by_list(node)
     if named is not None and all(named.get(key) == options.get(key) for key in ("options", "options_from")):
         return named

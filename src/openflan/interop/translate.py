@@ -24,6 +24,10 @@ _NO_FILTERS = ("string", "trim", "int", "safe")  # fields are text
 _FILTERS = {"lower": "lower", "length": "length", "count": "length", "join": "join"}
 _OPERATORS = {"eq": "==", "ne": "!=", "in": "in", "notin": "not in"}
 _SIGNS = {**_OPERATORS, "gt": ">", "gteq": ">=", "lt": "<", "lteq": "<="}
+_MOST_LEVELS = 40  # of parts within parts: what follows calls itself
+_MOST_PARTS = 2_000
+_TOO_DEEP = f"more than {_MOST_LEVELS} levels of parts within parts"
+_MOST_COLUMNS = 200
 _MOST_SHOWN = 80  # characters of an expression that a reason names
 
 
@@ -43,17 +47,31 @@ class Columns:
         """The field for a column, a new one where it was not named before."""
         known = {column: name for name, column in self.fields.items()}
         if path not in known:
+            if len(known) == _MOST_COLUMNS:
+                raise NotCarried(f"more than {_MOST_COLUMNS} columns")
             known[path] = field_name(path, self.fields)
             self.fields[known[path]] = path
         return known[path]
 
 
 def parse_jinja(source: str) -> list[nodes.Node]:
-    """The statements of a foreign template. NotCarried when it is no Jinja."""
+    """The statements of a foreign template. NotCarried when it is no Jinja, or too large to be a wording."""
     try:
-        return _ENVIRONMENT.parse(source).body
-    except (TemplateError, RecursionError) as exc:
-        raise NotCarried(f"no Jinja: {exc or type(exc).__name__}") from exc
+        template = _ENVIRONMENT.parse(source)
+    except TemplateError as exc:
+        raise NotCarried(f"no Jinja: {exc}") from exc
+    except RecursionError as exc:
+        raise NotCarried(_TOO_DEEP) from exc
+    level: list[nodes.Node] = [template]
+    num_parts = 0
+    for _ in range(_MOST_LEVELS):
+        level = [inner for node in level for inner in node.iter_child_nodes()]
+        num_parts += len(level)
+        if not level:
+            return template.body
+        if num_parts > _MOST_PARTS:
+            raise NotCarried(f"more than {_MOST_PARTS:,} parts")
+    raise NotCarried(_TOO_DEEP)
 
 
 def column(node: nodes.Node) -> str | None:
@@ -109,8 +127,6 @@ class Translator:
             compile_pattern(source, "the translation")
         except CatalogError as exc:
             raise NotCarried(exc.found) from exc
-        except RecursionError as exc:
-            raise NotCarried("too many parts within parts") from exc
         return source
 
     def _body(self, body: Sequence[nodes.Node]) -> str:
