@@ -133,7 +133,7 @@ def test_a_chat_model_is_trained_and_asked_through_its_template(adapter, recipe,
     tokenizer.save_pretrained(tmp_path / "chat")
     changes = [f"model.path={tmp_path / 'chat'}", "model.chat_template=true", f"model.adapter={adapter}"]
     changes += ["held_out=[sentiment]", "data.tasks=[world_rte,world_piqa,world_trec]"]
-    changes += ["model.max_input_tokens=90", "model.max_target_tokens=20"]
+    changes += ["model.max_input_tokens=108", "model.max_target_tokens=20"]
     given = [part for change in changes for part in ("--set", change)]
     ended = openflan_command("train", recipe, "--out", tmp_path / "run", *given)
     assert (ended.code, ended.err) == (0, ""), ended.err

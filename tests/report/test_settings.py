@@ -66,7 +66,7 @@ def test_every_value_tells_where_it_comes_from(tmp_path):
 def test_a_setting_is_shown_with_its_meaning(tmp_path):
     lines = shown(Path("demo"), "train.learning_rate=1e-4").splitlines()
     at = lines.index("  learning_rate: 0.0001  # --set")
-    assert lines[at - 1] == "  # Paper, section 2.4: 3e-5."
+    assert lines[at - 1].startswith("  # Paper, section 2.4: 3e-5.")
     assert "name: demo  # recipe" in lines
     assert "  max_rows_per_task: 30000  # default" in lines
     assert max(map(len, lines)) < 120
