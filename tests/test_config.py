@@ -112,10 +112,16 @@ def test_set_leaves_the_rest_and_the_last_one_counts(path):
         ("seed", "--set seed: found no `=`; expected `key=value`"),
         ("=1", "--set =1: found no `=`"),
         ("seed=[1", r"--set seed=\[1: found a value that is not plain YAML: .* line 1"),
-        ("sead=1", r"small.yaml: found sead \(unknown key; Did you mean seed"),
-        ("train.lerning_rate=1", r"small.yaml: found train.lerning_rate \(unknown key; Did you mean learning_rate"),
-        ("train.learning_rate=fast", "small.yaml: found train.learning_rate: Input should be a valid number"),
-        ("train=3", "small.yaml: found train: Input should be"),
+        ("sead=1", r"^--set sead=1: found sead \(unknown key; Did you mean seed"),
+        (
+            "train.lerning_rate=1",
+            r"^--set train.lerning_rate=1: found train.lerning_rate \(unknown key; Did you mean learning_rate",
+        ),
+        (
+            "train.learning_rate=fast",
+            "^--set train.learning_rate=fast: found train.learning_rate: Input should be a valid number",
+        ),
+        ("train=3", "^--set train=3: found train: Input should be"),
         ("held_out=[]", "held_out"),
         ("held_out=[sentiment, sentiment]", "held_out.* twice"),
         ("num_jobs=0", "num_jobs"),
@@ -207,3 +213,11 @@ def test_a_folder_without_any_rows(path, catalog, tmp_path):
     config = load(path, "data.tasks=[rte, trec]", "data.missing=leave_out", f"data.root={tmp_path}")
     with pytest.raises(ConfigError, match=r"train rows of none of 2 tasks.*Give --data-root"):
         present_tasks(config, candidate_tasks(config, catalog), "train")
+
+
+def test_what_is_wrong_in_the_file_is_not_blamed_on_a_change(path):
+    path.write_text(yaml.safe_dump({**SMALL, "colour": "red"}))
+    with pytest.raises(ConfigError, match=r"^/.*small.yaml: found colour"):
+        load_recipe(path, ["seed=1"])
+    with pytest.raises(ConfigError, match=r"^/.*small.yaml: found seed: .*; colour"):
+        load_recipe(path, ["seed=x"])

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from openflan import files
 from openflan.errors import ConfigError, did_you_mean
@@ -14,7 +14,7 @@ from openflan.evaluation.settings import EvalSettings
 from openflan.mixture.holdout import Exclusion
 from openflan.mixture.settings import MixtureSettings
 from openflan.models.settings import ModelSettings
-from openflan.tasks.card import Strict
+from openflan.tasks.card import OwnPath, Strict
 from openflan.tasks.catalog import Catalog, Task
 from openflan.tasks.sources import has_rows
 from openflan.training.settings import TrainSettings
@@ -26,9 +26,9 @@ STUDIES = Path(__file__).parent / "studies"
 class DataSettings(Strict):
     """Which tasks there are and where their rows lie."""
 
-    root: Path | None = None
+    root: OwnPath | None = None
     """Folder with `<task>/<split>.jsonl[.gz]`; also `--data-root`."""
-    cards: tuple[Path, ...] = ()
+    cards: tuple[OwnPath, ...] = ()
     """Further cards, files or folders; also `--catalog`."""
     collection: str | None = None
     """Train on all tasks of one collection (`flan`, `world`) that have training rows; `tasks` names them one by one."""
@@ -79,17 +79,35 @@ class RunConfig(Strict):
         return train.for_adapter(model.adapter.kind) if model and model.adapter else train
 
 
-def load_recipe(path: Path, changes: Sequence[str] = ()) -> RunConfig:
+def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
     """The recipe in a YAML file, or of a packaged study by its name, with `a.b=value` changes applied.
 
-    ConfigError names the file and every wrong key.
+    ConfigError names every wrong key and the file, or the changes where all that is wrong comes from them.
     """
     path, value = read_recipe(path, changes)
-    return files.parse(RunConfig, value, path)
+    try:
+        return files.parse(RunConfig, value, path)
+    except ConfigError as exc:
+        wrong = exc.__cause__.errors() if isinstance(exc.__cause__, ValidationError) else []
+        by = {i: _cause(problem["loc"], changes) for i, problem in enumerate(wrong)}
+        if not by or not all(by.values()):
+            raise
+        where = ", ".join(dict.fromkeys(f"--set {str(change)[:MAX_SHOWN]}" for change in by.values()))
+        raise ConfigError(where, exc.found, "a recipe's settings", exc.do) from exc
 
 
-def read_recipe(path: Path, changes: Sequence[str] = ()) -> tuple[Path, Any]:
+def _cause(loc: Sequence[int | str], changes: Sequence[str]) -> str | None:
+    """The change, the last one, that set the key at `loc`, a part of it or what it lies in."""
+    for change in reversed(changes):
+        keys = change.partition("=")[0].split(".")
+        if loc and all(key == str(part) for key, part in zip(keys, loc, strict=False)):
+            return change
+    return None
+
+
+def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> tuple[Path, Any]:
     """Where a recipe lies and what stands in it, changed as asked for: its keys only, no defaults, nothing checked."""
+    path = files.as_path(path)
     if not path.suffix and not path.is_file():
         names = [study.stem for study in STUDIES.glob("*.yaml")]
         if str(path) not in names:

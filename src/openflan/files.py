@@ -19,7 +19,16 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from openflan.errors import ConfigError, DataError, OpenFlanError, RunError, did_you_mean
-from openflan.untrusted import MAX_JSON_BYTES, MAX_YAML_BYTES, Tags, json_value, read_regular, yaml_value
+from openflan.untrusted import (
+    MAX_JSON_BYTES,
+    MAX_YAML_BYTES,
+    Tags,
+    json_value,
+    path_text,
+    read_regular,
+    shown,
+    yaml_value,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -44,6 +53,19 @@ MAX_LINE_CHARACTERS = 32_000_000  # of JSON Lines
 MAX_PROBLEMS = 20  # of one file that an error lists
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def as_path(given: str | os.PathLike[str]) -> Path:
+    """The path that somebody gave, as text perhaps, with `~` written out; ConfigError when no file can have it."""
+    try:
+        return Path(path_text(given))
+    except ValueError as exc:
+        raise ConfigError(shown(os.fspath(given)), str(exc), "the path of a file or folder") from exc
+
+
+def real_path(path: Path) -> Path:
+    """Without links and from the root, as `Path.resolve`; a loop of links, which that refuses, stays as it is."""
+    return Path(os.path.realpath(path))
 
 
 def read_yaml(path: Path, error: type[OpenFlanError] = ConfigError, tags: Tags | None = None) -> Any:
@@ -72,7 +94,7 @@ def _problem(model: type[BaseModel], item: ErrorDetails) -> str:
     key = ".".join(map(str, item["loc"])) or "the file"
     if item["type"] != "extra_forbidden":
         return f"{key}: {item['msg']}"
-    return f"{key} (unknown key; {did_you_mean(str(item['loc'][-1]), _keys(model, item['loc'])).rstrip('.')})"
+    return f"{key} (unknown key; {did_you_mean(str(item['loc'][-1]), _keys(model, item['loc'])).removesuffix('.')})"
 
 
 def _keys(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:

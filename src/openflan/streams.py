@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,7 +44,7 @@ def fingerprint(obj: Any) -> str:
     True
     """
     text = json.dumps(obj, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
 def fingerprint_rows(rows: Iterable[Any]) -> str:
@@ -56,7 +57,7 @@ def fingerprint_rows(rows: Iterable[Any]) -> str:
     encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=_plain).encode
     between = ""
     for row in rows:
-        digest.update((between + encode(row)).encode())
+        digest.update((between + encode(row)).encode(errors="surrogatepass"))
         between = ","
     digest.update(b"]")
     return digest.hexdigest()[:16]
@@ -75,7 +76,7 @@ def file_fingerprint(paths: Iterable[Path]) -> str:
     """Fingerprint of the names and bytes of files, in the order of their names."""
     digest = hashlib.sha256()
     for path in sorted(paths, key=lambda p: p.name):
-        digest.update(path.name.encode() + b"\0")
+        digest.update(os.fsencode(path.name) + b"\0")
         with path.open("rb") as file:
             for block in iter(lambda: file.read(1 << 20), b""):
                 digest.update(block)

@@ -26,6 +26,7 @@ MAX_KEYS = 5_000  # of one mapping; integers can be chosen so that each new key 
 MAX_DIRECTIVES = 100  # libyaml compares each %TAG with all others
 MAX_JSON_BYTES = 32_000_000  # parsed, some twenty times as much
 MAX_SHOWN = 80
+MAX_NAME_BYTES = 255  # of each part of a path, on every file system in use
 
 # libyaml reads a catalogue about eight times faster than the pure Python loader, which serves where it is missing.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -59,6 +60,17 @@ def read_regular(path: Path, max_bytes: int) -> str:
     if len(content) > max_bytes:
         raise ValueError(f"{max(found.st_size, len(content)):,} bytes where at most {max_bytes:,} can be read")
     return content.decode("utf-8-sig")
+
+
+def path_text(given: str | os.PathLike[str]) -> str:
+    """A path as somebody wrote it, with `~` written out. ValueError for a name that no file can have."""
+    text = os.fspath(given)
+    if "\0" in text:
+        raise ValueError("a NUL character in the name of a file")
+    longest = max(len(os.fsencode(part)) for part in text.split(os.sep))
+    if longest > MAX_NAME_BYTES:
+        raise ValueError(f"a name of {longest:,} bytes; a file's has {MAX_NAME_BYTES} at most")
+    return os.path.expanduser(text)
 
 
 def yaml_value(text: str, tags: Tags | None = None) -> Any:

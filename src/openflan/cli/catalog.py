@@ -12,6 +12,7 @@ import typer
 
 from openflan.cli.options import Cards, DataRoot, Json, own_cards
 from openflan.errors import CatalogError, DataError, did_you_mean
+from openflan.files import real_path
 from openflan.tasks.catalog import COLLECTIONS, FILL_IN, SLUG, USER, Task, load_catalog
 
 if TYPE_CHECKING:
@@ -159,9 +160,9 @@ def check(
     from openflan.evaluation.self_check import metric_findings
     from openflan.templates.lint import Finding, lint
 
-    wanted = {path.resolve() for path in files or ()}
+    wanted = {real_path(path) for path in files or ()}
     found = load_catalog(own_cards([*(files or ()), *(catalog or ())]))
-    tasks = [t for t in found.tasks.values() if not wanted or wanted & {t.path.resolve(), *t.path.resolve().parents}]
+    tasks = [t for t in found.tasks.values() if not wanted or wanted & {real_path(t.path), *real_path(t.path).parents}]
     cards = {task.path: task.card for task in tasks}
     problems = [f"{path}: {problem}" for path, card in cards.items() for problem in metric_problems(card)]
     lacking, num_prompts, num_warnings = [], 0, 0

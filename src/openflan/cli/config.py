@@ -30,7 +30,7 @@ def show(recipe: Recipe, changes: Set = None, as_json: Json = False) -> None:
         print(settings_yaml(settings), end="")
         return
     facts = {s.name: {"value": s.value, "from": s.origin, "meaning": s.meaning} for s in settings if not s.is_group}
-    print(json.dumps(facts, indent=1, ensure_ascii=False))
+    print(json.dumps(facts, indent=1))
 
 
 @app.command()
@@ -47,7 +47,7 @@ def diff(
 
     changes = compare(_values(old), _values(new))
     if as_json:
-        print(json.dumps([{"setting": c.name, **c.sides} for c in changes], indent=1, ensure_ascii=False))
+        print(json.dumps([{"setting": c.name, **c.sides} for c in changes], indent=1))
         return
     for change in changes:
         print(change_line(change))

@@ -127,6 +127,7 @@ def evaluate(
         },
         "eval",
     )
+    check_known("--dtype", dtype, ("float32", "bfloat16"))
     common = {"max_input_tokens": max_input_tokens, "max_target_tokens": max_target_tokens, "dtype": dtype}
     asked = [_model_settings(name, tokenizer, separator, chat_template, common) for name in (model, baseline) if name]
     if (tokenizer or model_name) and not any(is_address(each.path) for each in asked):

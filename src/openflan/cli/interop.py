@@ -159,7 +159,7 @@ def _tell(imported: Imported, family: str, file: Path, as_json: bool) -> None:
     notes = [asdict(note) for note in imported.notes]
     if as_json:
         told = {"cards": [str(path) for path in imported.cards], "family": family, "notes": notes}
-        print(json.dumps(told, indent=1, ensure_ascii=False))
+        print(json.dumps(told, indent=1))
     else:
         width = max((len(note.template) for note in imported.notes), default=0)
         for note in imported.notes:

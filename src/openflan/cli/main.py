@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import re
 import signal
 import sys
 import time
@@ -64,14 +67,17 @@ def _root(
 def main() -> None:
     """Entry point of the `openflan` command."""
     signal.signal(signal.SIGTERM, _terminate)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show, such as é in ASCII, is shown escaped
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except OpenFlanError as exc:
-        if (
-            not _is_first()
-        ):  # rank 0 tells it; where that does not fail as well, the launcher has not ended this one yet
-            time.sleep(SECONDS_FOR_RANK_0)
-        print(f"openflan: {exc}", file=sys.stderr)
+        app(args=[_home_expanded(argument) for argument in sys.argv[1:]])
+    except (OpenFlanError, OSError) as exc:
+        if isinstance(exc, OSError) and exc.filename is None:
+            raise  # of no file: a bug of ours
+        if not _is_first():
+            time.sleep(SECONDS_FOR_RANK_0)  # it tells; if it does not fail, the launcher has not ended this one yet
+        print(f"openflan: {exc if isinstance(exc, OpenFlanError) else _of_file(exc)}", file=sys.stderr)
         raise SystemExit(2) from None
     except (KeyboardInterrupt, SystemExit) as exc:
         code = exc.code if isinstance(exc, SystemExit) else STOPPED
@@ -85,6 +91,19 @@ def _is_first() -> bool:
         return launched_as()[0] == 0
     except ConfigError:
         return True
+
+
+def _home_expanded(argument: str) -> str:
+    """With `~` written out where no shell does it: `--out=~/x`, `--set model.path=~/x`."""
+    option, equals, value = argument.partition("=")
+    if equals and re.fullmatch(r"[\w.-]+", option):
+        return option + equals + os.path.expanduser(value)
+    return os.path.expanduser(argument)
+
+
+def _of_file(exc: OSError) -> OpenFlanError:
+    """A file that could not be used, where nothing more is known of what it is for."""
+    return OpenFlanError(exc.filename, exc.strerror or str(exc), "a file or folder that can be used")
 
 
 def _terminate(*_: object) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from openflan.errors import ConfigError, did_you_mean
+from openflan.files import real_path
 from openflan.tasks.catalog import CATALOG
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def load_config(
 
     given = list(changes or ())
     if data_root is not None:
+        if not data_root.is_dir():
+            raise ConfigError(data_root, "no folder", "a folder of rows", "Change --data-root.")
         given.append("data.root=" + json.dumps(str(data_root)))
     if cards:
         given.append("data.cards=" + json.dumps([str(path) for path in cards]))
@@ -56,8 +59,8 @@ def load_config(
 
 def own_cards(cards: Sequence[Path]) -> list[Path]:
     """Without the packaged cards, which are loaded anyhow, and without repetitions."""
-    by_place = {path.resolve(): path for path in cards}
-    return [path for full, path in by_place.items() if CATALOG.resolve() not in (full, *full.parents)]
+    by_place = {real_path(path): path for path in cards}
+    return [path for full, path in by_place.items() if real_path(CATALOG) not in (full, *full.parents)]
 
 
 def check_known(option: str, given: str, known: Iterable[str]) -> None:

@@ -129,7 +129,7 @@ def _wordings(task: Task, template: str | None) -> list[Template]:
 
 def _named(found: Catalog, name: str) -> list[Task]:
     if name.endswith((".yaml", ".yml")):
-        return [task for task in found.tasks.values() if task.path.resolve() == Path(name).resolve()]
+        return [task for task in found.tasks.values() if files.real_path(task.path) == files.real_path(Path(name))]
     return [found.task(name)]
 
 

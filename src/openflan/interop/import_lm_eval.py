@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import nodes
 
 from openflan.errors import DataError
+from openflan.files import real_path
 from openflan.interop.answers import answer_by_list, gold_by_index, options_of, with_gold
 from openflan.interop.lm_eval_scoring import scoring
 from openflan.interop.new_card import (
@@ -79,13 +80,13 @@ def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, 
 
 def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's keys over those of the files that it includes. DataError for a circle."""
-    if path.resolve() in seen or len(seen) > _MOST_INCLUDES:
+    if real_path(path) in seen or len(seen) > _MOST_INCLUDES:
         raise DataError(path, "a file that includes itself", "includes that end")
     value = read_tagged(path)
     merged: dict[str, Any] = {}
     included = value.pop("include", None) or []
     for name in included if isinstance(included, list) else [included]:
-        merged |= _with_includes(path.parent / str(name), (*seen, path.resolve()))
+        merged |= _with_includes(path.parent / str(name), (*seen, real_path(path)))
     return merged | value
 
 

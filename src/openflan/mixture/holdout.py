@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from openflan.errors import ConfigError
-from openflan.tasks.catalog import Catalog, Task
+from openflan.tasks.catalog import Catalog, Task, check_task
 from openflan.tasks.same_data import DataNames, hub_name, plain
 
 
@@ -32,6 +32,8 @@ def training_tasks(
     from the other, at any remove, or both from a third. All tasks of a held-out cluster count as held out, whichever of
     them are evaluated. Raises CatalogError for an unknown cluster and ConfigError when nothing is left to train on.
     """
+    for task in candidates:
+        check_task(task)
     clusters = [catalog.cluster(name) for name in held_out]
     cluster_reason = {
         other: f"its cluster, {other}, is held out together with {cluster.name}"

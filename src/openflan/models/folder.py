@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from openflan import files
-from openflan.errors import ModelError
+from openflan.errors import ModelError, did_you_mean
 from openflan.streams import file_fingerprint, fingerprint
 from openflan.untrusted import shown
 
@@ -41,9 +41,10 @@ def model_folder(path: str, needs_weights: bool = True) -> Path:
             raise ModelError(folder, f"no {ADAPTER_WEIGHTS}", "weights in safetensors format", "Save it again.")
         return folder
     if not os.path.isfile(folder / CONFIG):
+        hint = f" {near}" if (near := did_you_mean(path, ["base"])).startswith("Did") else ""
         found = "no such folder" if not os.path.isdir(folder) else f"a folder without {CONFIG}"
         raise ModelError(
-            folder, found, "a model folder in Hugging Face format", "Check model.path (`base` is built in)."
+            folder, found, "a model folder in Hugging Face format", f"Check model.path (`base` is built in).{hint}"
         )
     if needs_weights and not any(folder.glob("*.safetensors")):
         raise ModelError(folder, "no *.safetensors file", "weights in safetensors format", "Save the model again.")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from openflan.tasks.card import Strict
+from openflan.tasks.card import OwnPathText, Strict
 
 
 class LoraSettings(Strict):
@@ -36,7 +36,7 @@ class PromptTuningSettings(Strict):
 class ModelSettings(Strict):
     """The model to tune or to evaluate."""
 
-    path: str = "base"
+    path: OwnPathText = "base"
     """A folder in Hugging Face format; `base` is the model that ships with the package."""
     separator: str = "\n"
     """Text between prompt and target, the same in training and in scoring; `<eos>` is the end-of-text id itself, as in

@@ -55,20 +55,31 @@ def claim(out: Path, config: RunConfig, identity: str) -> None:
     """Make `out`, which the caller holds, the directory of this run, or see that it is already."""
     check_directory(out, identity)
     if not (out / files.RUN).is_file():
-        files.write_yaml(out / files.RUN, {"fingerprint": identity, "config": config.model_dump(mode="json")})
+        record = {"fingerprint": identity, "started_in": os.getcwd(), "config": config.model_dump(mode="json")}
+        files.write_yaml(out / files.RUN, record)
     if not (out / files.ENVIRONMENT).is_file():
         files.write_json(out / files.ENVIRONMENT, environment())
 
 
 def read_config(run: Path) -> RunConfig:
-    """The recipe that a run was made with, all its changes in it; RunError when `run` is no run's directory."""
+    """The recipe that a run was made with, all its changes in it; RunError when `run` is no run's directory.
+
+    Its data's paths that are relative are so to where the run was started.
+    """
     path = run / files.RUN
     if not path.is_file():
         raise RunError(run, f"no {files.RUN}", "the directory of a run", "Name the directory given to --out.")
     found = files.read_yaml(path, RunError)
     if not isinstance(found, dict) or "config" not in found:
         raise RunError(path, "no `config`", "the run.yaml of a run", "Name the directory given to --out.")
-    return files.parse(RunConfig, found["config"], path, RunError)
+    config = files.parse(RunConfig, found["config"], path, RunError)
+    started_in = Path(str(found.get("started_in", "")))
+    if not started_in.is_dir():  # of an older version, or of another machine
+        return config
+    data = config.data
+    root = started_in / data.root if data.root else None
+    cards = tuple(started_in / card for card in data.cards)
+    return config.model_copy(update={"data": data.model_copy(update={"root": root, "cards": cards})})
 
 
 def environment() -> dict[str, Any]:

@@ -32,7 +32,7 @@ from openflan.streams import file_fingerprint, fingerprint
 from openflan.study.directory import read_config
 from openflan.study.identity import EvaluationIdentity, library_versions, prediction_code
 from openflan.study.job import is_launched
-from openflan.study.launch import places, starting_deaf
+from openflan.study.launch import places, starting_deaf, starting_without_main
 from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
 from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
@@ -82,7 +82,7 @@ def evaluate_model(
 
     Under `torchrun` or `accelerate launch` every process calls this; otherwise this one starts the others.
     """
-    asking = _with_run(asking)
+    asking = _with_run(_with_paths(asking))
     if is_launched():
         from openflan.training.ranks import join
 
@@ -219,6 +219,13 @@ def _name(path: str) -> str:
     return "-".join(named) or "model"
 
 
+def _with_paths(asking: Asking) -> Asking:
+    """With paths where text was given."""
+    optional = {"held_out_of": asking.held_out_of, "data_root": asking.data_root}
+    given = {name: files.as_path(path) for name, path in {"out": asking.out, **optional}.items() if path is not None}
+    return replace(asking, cards=tuple(map(files.as_path, asking.cards)), **given)  # type: ignore[arg-type]
+
+
 def _with_run(asking: Asking) -> Asking:
     """With the held-out tasks of a run in place of its directory; of one of its own models, those held out of that."""
     if asking.held_out_of is None:
@@ -227,8 +234,8 @@ def _with_run(asking: Asking) -> Asking:
     config = read_config(run)
     cards = (*config.data.cards, *asking.cards)
     catalog = load_catalog(cards)
-    inside = Path(asking.model.path).resolve()
-    own = [name for name in config.held_out if inside.is_relative_to((run / name).resolve())]
+    inside = files.real_path(Path(asking.model.path))
+    own = [name for name in config.held_out if inside.is_relative_to(files.real_path(run / name))]
     tasks = [task.name for name in own or config.held_out for task in evaluated_tasks(config, catalog, name)]
     root = asking.data_root or config.data.root
     return replace(asking, held_out_of=None, tasks=(*asking.tasks, *tasks), cards=cards, data_root=root)
@@ -286,7 +293,7 @@ def _others(asking: Asking, num_processes: int) -> Iterator[Callable[[], None]]:
             raise RunError("eval", f"a process that ended with exit code {failed[0]}", "0", do)
 
     try:
-        with starting_deaf():
+        with starting_deaf(), starting_without_main():
             for rank, place in list(enumerate(places(num_processes)))[1:]:
                 process = context.Process(target=_work, args=(asking, rank, num_processes, place), daemon=True)
                 process.start()

@@ -61,12 +61,15 @@ class JobProgress:
 OnProgress = Callable[[Sequence[JobProgress]], None]
 
 
-def run_study(config: RunConfig, out: Path, command: str, on_progress: OnProgress = lambda _: None) -> StudyResults:
+def run_study(
+    config: RunConfig, out: str | Path, command: str = "", on_progress: OnProgress = lambda _: None
+) -> StudyResults:
     """Run `config` in the directory `out` and return (and store) its results. Repeating the call continues.
 
     RunError when `out` is a file, cannot be written, is in use, or belongs to another run.
     """
     began = time.monotonic()
+    out = files.as_path(out)
     config.train.check_trackers()
     if is_launched():
         found = "several processes that a launcher started"
@@ -90,11 +93,12 @@ def run_study(config: RunConfig, out: Path, command: str, on_progress: OnProgres
     return results
 
 
-def train_study(config: RunConfig, out: Path, on_progress: OnProgress = lambda _: None) -> list[Path]:
+def train_study(config: RunConfig, out: str | Path, on_progress: OnProgress = lambda _: None) -> list[Path]:
     """Only tune, one model for each held-out cluster; their folders. Repeating the call continues.
 
     Under `torchrun` or `accelerate launch` every process calls this, and all of them share each training in turn.
     """
+    out = files.as_path(out)
     jobs = [Job(config, name, TUNED_JOB, out / name / TUNED_JOB, evaluates=False) for name in config.held_out]
     config.train.check_trackers()
     if is_launched():

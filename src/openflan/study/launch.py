@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
+from types import ModuleType
 from typing import Any
 
 from openflan import files
@@ -55,8 +56,9 @@ class _Running:
         self.processes = [
             context.Process(target=work, args=(job, sender, place), daemon=True) for place in places(job.num_processes)
         ]
-        for process in self.processes:
-            process.start()
+        with starting_without_main():
+            for process in self.processes:
+                process.start()
         sender.close()
 
     def is_done(self) -> bool:
@@ -134,6 +136,18 @@ def train_together(
         for job in jobs:
             with files.exclusive(job.folder) if rank() == 0 else nullcontext():
                 run_one(job, show)
+
+
+@contextmanager
+def starting_without_main() -> Iterator[None]:
+    """What is started meanwhile does not run the caller's script again, as multiprocessing has it: what it works on is
+    importable. So a plain script needs no `if __name__ == "__main__"`, and standard input or a notebook serves, too."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

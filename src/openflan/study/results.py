@@ -215,9 +215,9 @@ def find_evaluations(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Un
         paths = sorted(folder.glob(f"**/{EVALUATION}"))
         if not paths:
             read_evaluation(folder)
-        found.update({path.parent.resolve(): read_evaluation(path.parent) for path in paths})
+        found.update({files.real_path(path.parent): read_evaluation(path.parent) for path in paths})
     finished, unfinished = [], []
-    named = {folder.resolve() for folder in folders}
+    named = {files.real_path(folder) for folder in folders}
     for place, each in found.items():
         counts, expected = each.num_found, each.num_expected
         if counts == expected:

@@ -11,7 +11,7 @@ from typing import Any
 
 from openflan.errors import CatalogError, DataError, did_you_mean
 from openflan.tasks.card import ChoiceAnswer, TextAnswer
-from openflan.tasks.catalog import Task
+from openflan.tasks.catalog import Task, check_task
 from openflan.tasks.example import Choice, Example, Field, Text, source_row
 from openflan.tasks.sources import SourceRow, iter_rows
 from openflan.tasks.splits import Split
@@ -26,7 +26,9 @@ class _Dropped(Exception):
     """This row cannot become an example, for the reason given."""
 
 
-def load_examples(task: Task, split: Split, data_root: Path | None = None) -> tuple[list[Example], dict[str, int]]:
+def load_examples(
+    task: Task, split: Split, data_root: str | Path | None = None
+) -> tuple[list[Example], dict[str, int]]:
     """The examples of one split, and how many rows were dropped for each reason."""
     dropped: Counter[str] = Counter()
     return list(iter_examples(task, split, data_root, dropped)), dict(dropped)
@@ -35,7 +37,7 @@ def load_examples(task: Task, split: Split, data_root: Path | None = None) -> tu
 def iter_examples(
     task: Task,
     split: Split,
-    data_root: Path | None = None,
+    data_root: str | Path | None = None,
     dropped: Counter[str] | None = None,
     only: Collection[str] | None = None,
 ) -> Iterator[Example]:
@@ -44,6 +46,7 @@ def iter_examples(
     Dev and test rows with free-text answers have each input once, with the references of all its rows.
     `only` are uids of examples: the others are left out.
     """
+    check_task(task)
     rows = iter_rows(task, split, data_root)
     dropped = Counter() if dropped is None else dropped
     if isinstance(task.card.answer, TextAnswer) and split in ("dev", "test"):

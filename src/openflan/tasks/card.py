@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+
+from openflan.untrusted import path_text
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_\-]*$", max_length=64)]
 RESERVED = frozenset({"answer", "options", "options_block", "loop"})  # what a template sees beside the card's fields
@@ -13,6 +16,12 @@ SplitName = Annotated[str, StringConstraints(pattern=r"^[\w\-]+(\.[\w\-]+)*$")]
 HubName = Annotated[str, StringConstraints(pattern=r"^[\w\-]+(\.[\w\-]+)*(/[\w\-]+(\.[\w\-]+)*)*$")]
 DEV_ROWS = 200  # of each dataset, for choosing between wordings or settings (FLAN, section 2.3)
 DottedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+
+
+OwnPath = Annotated[Path, BeforeValidator(lambda given: path_text(given) if isinstance(given, str | Path) else given)]
+OwnPathText = Annotated[
+    str, BeforeValidator(lambda given: path_text(given) if isinstance(given, str | Path) else given)
+]
 
 
 class Strict(BaseModel):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from openflan.errors import CatalogError, ConfigError, did_you_mean
-from openflan.files import parse, read_yaml
+from openflan.files import as_path, parse, read_yaml, real_path
 from openflan.tasks.card import Card, Slug, Source, Strict, Template
 
 CATALOG = Path(__file__).parent.parent / "catalog"
@@ -102,6 +102,13 @@ class Task:
         return self.card.metrics
 
 
+def check_task(task: object) -> None:
+    """CatalogError for anything else in place of a task, such as its name."""
+    if not isinstance(task, Task):
+        do = "Take it from the catalogue: load_catalog().task(NAME)."
+        raise CatalogError("a task", f"{task!r:.80}", "an openflan.Task", do)
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """All tasks and clusters by name, in the order of the collections, clusters and file names."""
@@ -141,16 +148,17 @@ class Catalog:
         return [task for task in tasks if len(counts) == 1 or task.collection == preferred]
 
 
-def load_catalog(extra: Sequence[Path] = ()) -> Catalog:
+def load_catalog(extra: Sequence[str | Path] | str | Path = ()) -> Catalog:
     """The packaged cards and the user's: `extra` names card files, or folders that are searched for `*.yaml`. A file
     that is named twice, by itself and by a folder it lies in, is one card.
 
     Raises CatalogError for a card that breaks the schema, an unknown cluster, a packaged card in another cluster's
     folder, and a task name that stands twice.
     """
+    given = [extra] if isinstance(extra, str | Path) else extra
     clusters = _load_clusters(CATALOG / "clusters.yaml")
     tasks: dict[str, Task] = {}
-    for collection, path in _card_files(extra):
+    for collection, path in _card_files([as_path(path) for path in given]):
         for task in _load_card(path, collection, clusters):
             if task.name in tasks:
                 found = f"the task {task.name!r}, which {tasks[task.name].path} defines already"
@@ -184,7 +192,7 @@ def _card_files(extra: Sequence[Path]) -> Iterator[tuple[str, Path]]:
 
 def _place(path: Path) -> tuple[Path, str]:
     """What makes two paths one card: the file, and the name under which it is a task."""
-    return path.resolve(), path.stem
+    return real_path(path), path.stem
 
 
 def _load_card(path: Path, collection: str, clusters: Mapping[str, Cluster]) -> Iterator[Task]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from openflan.errors import DataError
+from openflan.files import as_path
 from openflan.tasks.card import DEV_ROWS
 from openflan.tasks.catalog import Task
 from openflan.tasks.readers import RowFiles, find_files, suffix_of
-from openflan.tasks.splits import Split, belongs, home, named_splits
+from openflan.tasks.splits import Split, belongs, check_split, home, named_splits
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,15 @@ class SourceRow:
     row: Mapping[str, Any]
 
 
-def iter_rows(task: Task, split: Split, data_root: Path | None = None) -> Iterator[SourceRow]:
+def iter_rows(task: Task, split: Split, data_root: str | Path | None = None) -> Iterator[SourceRow]:
     """The rows of one split one by one, in the source's own order and field names.
 
     Files in `<data_root>/<name>/` come before the hub, `<name>` being the card's `local` or the task's name. A folder
     that is there stands for the whole dataset; in it, `test.*` serves for a split `test_r1` that has no file of its
     own. Rows cut from train keep its uids. Raises DataError naming what was looked for.
     """
+    check_split(task, split)
+    data_root = as_path(data_root) if data_root is not None else None
     if split == "samples":
         for i, sample in enumerate(task.samples):
             yield SourceRow(f"{task.name}/samples/{i}", f"{task.name}, samples row {i + 1}", copy.deepcopy(sample))
@@ -48,7 +51,7 @@ def iter_rows(task: Task, split: Split, data_root: Path | None = None) -> Iterat
                 yield SourceRow(f"{task.name}/{role}/{i}", where, row)
 
 
-def load_rows(task: Task, split: Split, data_root: Path | None = None) -> list[dict[str, Any]]:
+def load_rows(task: Task, split: Split, data_root: str | Path | None = None) -> list[dict[str, Any]]:
     """All rows of one split, as `iter_rows` gives them."""
     return [dict(found.row) for found in iter_rows(task, split, data_root)]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Sized
 from typing import Literal
 
-from openflan.errors import DataError
+from openflan.errors import DataError, did_you_mean
 from openflan.streams import stream
 from openflan.tasks.card import DEV_ROWS
 from openflan.tasks.catalog import Task
@@ -24,13 +24,28 @@ def home(task: Task, split: Split) -> tuple[str, str]:
 
     Rows that are cut from train live there and keep its name. Raises DataError when the task has no such split.
     """
-    splits = task.source.splits
-    chosen = {"train": splits.train, "dev": splits.dev_from, "test": splits.test}[split]
+    check_split(task, split)
+    chosen = _parts(task)[split]
     if isinstance(chosen, str):
         return chosen, split
-    if splits.train is None or chosen in (None, 0):
+    train = task.source.splits.train
+    if train is None or chosen in (None, 0):
         raise DataError(task.path, f"no {split} split of {task.name}", "a task that has one", _hint(split))
-    return splits.train, "train"
+    return train, "train"
+
+
+def check_split(task: Task, split: str) -> None:
+    """DataError for any other word, with the part that the source's own split of that name plays, or the nearest."""
+    parts = _parts(task)
+    if split not in (*parts, "samples"):
+        own = [part for part, name in parts.items() if name == split]
+        do = f"The source's split {split} is {own[0]}." if own else did_you_mean(str(split), [*parts, "samples"])
+        raise DataError(task.path, f"the split {split!r}", "train, dev, test or samples", do)
+
+
+def _parts(task: Task) -> dict[str, str | int | None]:
+    splits = task.source.splits
+    return {"train": splits.train, "dev": splits.dev_from, "test": splits.test}
 
 
 def named_splits(task: Task) -> list[str]:

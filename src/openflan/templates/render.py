@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from openflan.errors import CatalogError, did_you_mean
 from openflan.tasks.card import Template
-from openflan.tasks.catalog import Task
+from openflan.tasks.catalog import Task, check_task
 from openflan.tasks.example import Choice, Example
 from openflan.templates.pattern import compile_pattern
 
@@ -38,9 +39,9 @@ class Prompt:
 
 
 def render(
-    example: Example, task: Task, template: Template, *, style: Style = "instruction", show_options: bool = True
+    example: Example, task: Task, template: Template | str, *, style: Style = "instruction", show_options: bool = True
 ) -> Prompt:
-    """Fill one template with one example.
+    """Fill one template, or the one that the task has under an id, with one example.
 
     Styles (the paper's ablation on the role of instructions): `instruction` is the template; `no_template` only the
     fields, a line each, and the bare answer; `dataset_name` the same after the task's name in brackets. Without
@@ -70,6 +71,9 @@ def render(
     >>> prompt.input, prompt.target
     ('[mood] Fine!', 'glad')
     """
+    if not (isinstance(task, Task) and isinstance(template, Template)):
+        check_task(task)
+        template = _named(task, str(template))
     if style == "instruction":
         where = f"{task.path}, template {template.id}"
         values = visible_values(example, show_options)
@@ -93,6 +97,15 @@ def render(
     if style == "instruction":
         others = tuple(_target(template.target, {**values, "answer": reference}, where) for reference in others)
     return Prompt(example.uid, task.name, template.id, text.rstrip(), target, (), None, (target, *others))
+
+
+def _named(task: Task, name: str) -> Template:
+    found: list[Template] = [*task.templates, *([task.completion] if task.completion else [])]
+    for template in found:
+        if template.id == name:
+            return template
+    hint = did_you_mean(str(name), [template.id for template in found])
+    raise CatalogError(task.path, f"no template {name!r:.80}", "a template, or the id of one", hint)
 
 
 def visible_values(example: Example, show_options: bool = True) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from openflan.models.load import make_model, save_model, wrap
 from openflan.models.settings import ModelShape
 from openflan.models.tokenizer import train_tokenizer
 from openflan.streams import fingerprint, stream
-from openflan.tasks.card import Strict
+from openflan.tasks.card import OwnPath, Strict
 from openflan.tokens.pack import Pack, pack, plain_segment
 from openflan.training.log import UpdateLog
 from openflan.training.loop import train
@@ -36,7 +36,7 @@ class PretrainRecipe(Strict):
     """Of the model that is made."""
     num_updates: int = Field(ge=1)
     """How long the training goes on."""
-    corpus: Path | None = None
+    corpus: OwnPath | None = None
     """A UTF-8 file with one paragraph per line, mixed into the text of the world."""
     corpus_share: float = Field(0.0, ge=0, lt=1)
     """The part of the documents that are paragraphs of the corpus."""
