@@ -196,6 +196,18 @@ def test_the_longest_names_and_numbers_fit(width: int) -> None:
     assert row.endswith("-100.0 [-100.0, -100.0] 0.006 0.013 <0.001 3.2")
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_terminal_cuts_no_number(width: int) -> None:
+    best = LONG.model_copy(update={"best_dev": TemplateResult(template="a", score=1.0, num_examples=1000)})
+    text = " ".join(shown(scores(record(RTE, LONG, num_dev=200), [best], [MEAN]), width))
+    for number in ("100.0", "[100.0, 100.0]", "10 ±12.3", "52.7", "47.3", "50.0", "[40.0, 60.0]"):
+        assert number in text
+    wide = DIFFERENCE.model_copy(update={"task": LONG.task, "difference": -1.0, "low": -1.0, "high": -1.0})
+    text = " ".join(shown(comparison(evaluation("a"), evaluation("b"), [wide]), width))
+    for number in ("-100.0", "[-100.0, -100.0]", "0.006", "0.013", "<0.001", "3.2"):
+        assert number in text
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,3 +68,11 @@ def check_known(option: str, given: str, known: Iterable[str]) -> None:
     """ConfigError for a word that is none of those known."""
     if given not in (words := list(known)):
         raise ConfigError(option, repr(given), f"one of {', '.join(words)}", did_you_mean(given, words))
+
+
+def terminal_width() -> int | None:
+    """How many columns there are to print in; None where nobody says: in a file or a pipe lines have any length."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal or os.environ.get("COLUMNS", "").isdigit() else None

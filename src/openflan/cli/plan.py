@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from openflan.cli.options import AllowOverlap, Cards, DataRoot, Json, Recipe, Set, load_config
+from openflan.cli.options import AllowOverlap, Cards, DataRoot, Json, Recipe, Set, load_config, terminal_width
 
 if TYPE_CHECKING:
     from openflan.config import RunConfig
@@ -56,7 +56,7 @@ def _show(config: RunConfig, tokens: bool, as_json: bool) -> None:
 
             shown[-1]["tokens"] = asdict(measure(part, config))
         if not as_json:
-            print(plan_text(shown[-1], config.mixture.model_dump()))
+            print(plan_text(shown[-1], config.mixture.model_dump(), terminal_width()))
     if as_json:
         print(json.dumps(shown))
 
@@ -80,7 +80,7 @@ def _compare(config: RunConfig, other: RunConfig, as_json: bool) -> None:
         print(json.dumps(shown))
         return
     for differences in shown:
-        print(difference_text(differences, config.name, other.name))
+        print(difference_text(differences, config.name, other.name, terminal_width()))
 
 
 def _prepared(config: RunConfig, held_out: list[str] | None = None) -> list[Prepared]:

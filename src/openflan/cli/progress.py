@@ -7,23 +7,36 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Column
+from rich.text import Text
 
 if TYPE_CHECKING:
     from openflan.study.execute import JobProgress
     from openflan.training.log import UpdateLog
 
 
+class _Words(TextColumn):
+    """Text of one line that yields to the bar where the terminal is narrow, and ends in an ellipsis then."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, table_column=Column(overflow="ellipsis"))
+
+    def render(self, task: Task) -> Text:
+        text = super().render(task)
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+
 class _Bars:
     def __init__(self) -> None:
         console = Console(stderr=True)
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12, table_column=Column(min_width=12)),
-            TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4)),
-            TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(min_width=7)),
-            TextColumn("{task.fields[rate]}"),  # last: what a narrow terminal cuts off
+            _Words("{task.description}"),
+            BarColumn(bar_width=12, table_column=Column(min_width=12, no_wrap=True)),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(min_width=4, no_wrap=True)),
+            TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(min_width=7, no_wrap=True)),
+            _Words("{task.fields[rate]}"),
             console=console,
             disable=not console.is_terminal,
         )

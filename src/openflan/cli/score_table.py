@@ -12,6 +12,7 @@ from rich.text import Text
 
 from openflan.evaluation.metrics import CREDITS, Normalisation, credit
 from openflan.evaluation.predictions import Prediction
+from openflan.report.terminal import Fitting
 
 
 class ScoreTable:
@@ -52,7 +53,8 @@ class ScoreTable:
     def _table(self) -> RenderableType:
         table = Table(box=None)
         for name in ("task", "prompts", "score so far"):
-            table.add_column(name, justify="left" if name == "task" else "right")
+            is_text = name == "task"
+            table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
         for task, (num, scored, total) in self.sums.items():
             table.add_row(Text(task), f"{num:,.0f}", f"{100 * total / scored:.1f}" if scored else "")
-        return Group(Text(f"{self.title}: {self.num_done:,} of {self.total:,} prompts"), table)
+        return Group(Text(f"{self.title}: {self.num_done:,} of {self.total:,} prompts"), Fitting(table))

@@ -1,4 +1,4 @@
-"""Evaluations in words and rounded numbers, for the terminal; nothing is computed anew. Tables fit 80 columns."""
+"""Evaluations in words and rounded numbers, for the terminal; nothing is computed anew."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from openflan.evaluation.metrics import Normalisation
 from openflan.report.tables import UNPAIRED, counted, interval, p_value, percent, points, remarks, words
+from openflan.report.terminal import Fitting
 from openflan.study.results import (
     AverageResult,
     ComparedAverage,
@@ -51,7 +52,7 @@ def scores(
             table.add_row(Text(f" {template.template}", "dim"), Text(percent(template.score)))
     for mean in averages:
         table.add_row(_average(mean), Text(percent(mean.score)), Text(interval(mean.low, mean.high)))
-    return Group(table, *(Text(note) for note in notes(record, results, in_nats=normalisation == "sum")))
+    return Group(Fitting(table), *(Text(note) for note in notes(record, results, in_nats=normalisation == "sum")))
 
 
 def how(record: EvaluationRecord) -> str:
@@ -116,7 +117,7 @@ def comparison(
         cells = [points(mean.difference), interval(mean.low, mean.high, signed=True), p_value(mean.p_value)]
         table.add_row(_average(mean), *map(Text, [*cells, "", "", percent(mean.detectable)]))
     left_out = [f"{row.task}: {row.num_unpaired:,} prompts{UNPAIRED}." for row in rows if row.num_unpaired]
-    return Group(table, *map(Text, left_out))
+    return Group(Fitting(table), *map(Text, left_out))
 
 
 def _has_best_dev(record: EvaluationRecord) -> bool:

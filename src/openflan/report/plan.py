@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,21 +22,29 @@ DROPPED = {
 CUT = {"num_with_cut_field": "prompts that lost the middle of a field", "num_exemplars_dropped": "exemplars left out"}
 
 
-def plan_text(plan: Mapping[str, Any], mixture: Mapping[str, Any]) -> str:
-    """One plan for people, from what `openflan plan --json` prints of it and the recipe's mixture settings."""
-    return "\n".join(_lines(plan, mixture))
+def plan_text(plan: Mapping[str, Any], mixture: Mapping[str, Any], width: int | None = None) -> str:
+    """One plan for people, from what `openflan plan --json` prints of it and the recipe's mixture settings.
+
+    In a terminal of `width` columns lines are broken between words, and numbers stand below names where both do not
+    fit in one.
+    """
+    return _wrapped(_lines(plan, mixture, width), width)
 
 
-def _lines(plan: Mapping[str, Any], mixture: Mapping[str, Any]) -> Iterator[str]:
+def _wrapped(lines: Iterator[str], width: int | None) -> str:
+    if width is None:
+        return "\n".join(lines)
+    broken: list[str] = []
+    for line in lines:
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        broken += textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False) or [""]
+    return "\n".join(broken)
+
+
+def _lines(plan: Mapping[str, Any], mixture: Mapping[str, Any], width: int | None) -> Iterator[str]:
     tokens = plan.get("tokens")
     yield f"Held out: {plan['held_out']}   plan {plan['fingerprint']}   {plan['num_examples']:,} prompts"
-    heading = f"  {'':<{WIDTH}}{'asked':>7}{'got':>8}{'prompts':>10}   {'rows used':<20}"
-    yield (heading + ("supervised tokens" if tokens else "")).rstrip()
-    for name, row in plan["clusters"].items():
-        yield _share_line(name, row, _of_cluster(tokens, plan["tasks"], name))
-        for task, each in plan["tasks"].items():
-            if each["cluster"] == name:
-                yield _share_line("  " + task, each, tokens["by_task"].get(task, {}) if tokens else None)
+    yield from _shares(plan, width)
     yield from _formats(plan["tasks"], mixture)
     yield from _overlap(plan["overlap"])
     for task, reason in plan["excluded"].items():
@@ -46,11 +55,37 @@ def _lines(plan: Mapping[str, Any], mixture: Mapping[str, Any]) -> Iterator[str]
         yield from _tokens(tokens)
 
 
+def _shares(plan: Mapping[str, Any], width: int | None) -> Iterator[str]:
+    """A line for each cluster and task; two where they do not fit in `width`."""
+    tokens = plan.get("tokens")
+    rows: list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]] = []
+    for name, row in plan["clusters"].items():
+        rows.append((name, row, _of_cluster(tokens, plan["tasks"], name)))
+        for task, each in plan["tasks"].items():
+            if each["cluster"] == name:
+                rows.append(("  " + task, each, tokens["by_task"].get(task, {}) if tokens else None))
+    heading = f"  {'':<{WIDTH}}{'asked':>7}{'got':>8}{'prompts':>10}   {'rows used':<20}"
+    lines = [(heading + ("supervised tokens" if tokens else "")).rstrip(), *(_share_line(*row) for row in rows)]
+    if width is None or max(map(len, lines)) <= width:
+        yield from lines
+        return
+    for name, row, counts in rows:
+        yield f"  {name}"
+        told = f"{percent(row['requested_share'])}% asked, {percent(row['achieved_share'])}% got"
+        told += f", {row['num_examples']:,} prompts, {_used(row)} rows"
+        yield f"      {told}" + (
+            f", {counts.get('num_supervised', 0):,} supervised tokens" if counts is not None else ""
+        )
+
+
+def _used(row: Mapping[str, Any]) -> str:
+    return f"{row['num_rows_used']:,} of {row['num_rows_available']:,}"
+
+
 def _share_line(name: str, row: Mapping[str, Any], tokens: Mapping[str, Any] | None) -> str:
     shares = f"{percent(row['requested_share']):>6}%{percent(row['achieved_share']):>7}%"
-    used = f"{row['num_rows_used']:,} of {row['num_rows_available']:,}"
     supervised = f"{tokens.get('num_supervised', 0):>9,}" if tokens is not None else ""
-    return f"  {name:<{WIDTH}}{shares}{row['num_examples']:>10,}   {used:<20}{supervised}".rstrip()
+    return f"  {name:<{WIDTH}}{shares}{row['num_examples']:>10,}   {_used(row):<20}{supervised}".rstrip()
 
 
 def _of_cluster(tokens: Mapping[str, Any] | None, tasks: Mapping[str, Any], cluster: str) -> Mapping[str, Any] | None:
@@ -128,9 +163,9 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
-def difference_text(found: Mapping[str, Any], a: str, b: str) -> str:
-    """Two plans for one held-out cluster, side by side, from what `compare_plans` found."""
-    return "\n".join(_difference_lines(found, a, b))
+def difference_text(found: Mapping[str, Any], a: str, b: str, width: int | None = None) -> str:
+    """Two plans for one held-out cluster, side by side, from what `compare_plans` found; broken as in `plan_text`."""
+    return _wrapped(_difference_lines(found, a, b), width)
 
 
 def _difference_lines(found: Mapping[str, Any], a: str, b: str) -> Iterator[str]:

@@ -22,7 +22,7 @@ from openflan.study.compare import (
 )
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
     from openflan.study.results import TaskResult
 
@@ -160,47 +160,49 @@ def remarks(task: TaskRow | TaskResult, limit: int | None = None, in_nats: bool 
     return [text for telling, text in parts if telling]
 
 
-def results_table(results: StudyResults) -> Table:
-    """For the terminal: held-out clusters as rows, arms as columns, the paired differences below. Fits 80 columns."""
+def results_table(results: StudyResults) -> RenderableType:
+    """For the terminal: held-out clusters as rows, arms as columns, the paired differences below."""
+    import textwrap
+
     from rich import box
+    from rich.console import Group
     from rich.table import Table
     from rich.text import Text
+
+    from openflan.report.terminal import Fitting
 
     scores = Table(box=box.SIMPLE_HEAD, padding=0, title=f"{headline(results.asked)} (percent)")
     scores.add_column("held out")
     for arm in results.arms:
-        scores.add_column(
-            Text(arm), justify="right", style="bold" if arm == TUNED else "", min_width=len("[49.0, 57.2]")
-        )
+        heading = Text(textwrap.fill(arm, len("[49.0, 57.2]")), justify="right")
+        scores.add_column(heading, justify="right", style="bold" if arm == TUNED else "", no_wrap=True)
     for i, held_out in enumerate(results.held_out):
         cells = ["\n".join(part for part in cell(results.row(held_out, arm)) if part) for arm in results.arms]
         last = i == len(results.held_out) - 1
         scores.add_row(Text(words(held_out)), *(Text(text, justify="right") for text in cells), end_section=not last)
 
     gaps = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title="Paired differences (points, same rows)")
-    gaps.add_column("held out")
-    gaps.add_column("difference")
-    gaps.add_column("points", justify="right")
-    gaps.add_column("95% interval", justify="right", no_wrap=True)
-    gaps.add_column("p (Holm)", justify="right", no_wrap=True)
+    for name in ("held out", "difference"):
+        gaps.add_column(name)
+    for name in ("points", "95% interval", "p (Holm)"):
+        gaps.add_column(name, justify="right", no_wrap=True)
     for gap, is_claim in sort_differences(results):
-        name = f"{gap.a} - {gap.b}"
         style = "bold" if is_claim else ""
         bounds = interval(gap.low, gap.high, signed=True)
         p = "" if gap.p_value is None else p_value(gap.adjusted)
-        gaps.add_row(*(Text(text, style) for text in (words(gap.held_out), name, points(gap.difference), bounds, p)))
+        cells = [words(gap.held_out), f"{gap.a} - {gap.b}", points(gap.difference), bounds, p]
+        gaps.add_row(*(Text(text, style) for text in cells))
 
-    both = Table.grid()
-    both.add_row(scores)
-    if results.differences:
-        both.add_row(gaps)
+    shown: list[RenderableType] = [Fitting(scores)]
+    shown += [Fitting(gaps)] if results.differences else []
     for gap in results.differences:
         if gap.num_unpaired:
             left_out = f"{words(gap.held_out)}, {gap.a} - {gap.b}: {gap.num_unpaired:,} prompts{UNPAIRED}."
-            both.add_row(Text(left_out))
+            shown.append(Text(left_out))
     num_unscored, num_prompts = (
         sum(getattr(t, name) for t in results.tasks) for name in ("num_unscored", "num_prompts")
     )
     if num_unscored:
-        both.add_row(f"{num_unscored:,} of {num_prompts:,} prompts unscored, and not counted as wrong: see the report.")
-    return both
+        told = f"{num_unscored:,} of {num_prompts:,} prompts unscored, and not counted as wrong: see the report."
+        shown.append(Text(told))
+    return Group(*shown)
