@@ -167,9 +167,6 @@ def test_what_cannot_be_asked(call, place, tmp_path, alone):
     assert "no run.yaml" in told("eval", "base", "--held-out-of", tmp_path)
     assert "no evaluation.json" in told("results", "show", tmp_path)
     assert "found one evaluation" in told("results", "compare", alone)
-    positions = "found max_target_tokens 512 of 512 positions; expected room for a prompt. Lower max_target_tokens."
-    own = [*place.arguments[:-1], 512]
-    assert positions in told("eval", place.model, *own, "--task", "mood")
     assert not any(tmp_path.iterdir())
 
 
@@ -255,7 +252,7 @@ def test_where_nothing_fits_the_score_is_missing(call, place, tmp_path):
 
 
 def test_a_text_may_become_as_long_as_its_card_says(ask, own_place, tmp_path):
-    """`--max-target-tokens` is what prompts leave free at least; a long reference is no reason not to ask."""
+    """`--max-target-tokens` is what prompts leave free at most; a long reference is no reason not to ask."""
     long = " ".join(["Tom"] * 400)
     own_place.write("name", "test", [{"text": "Who ran?", "names": [long]}])
     card = own_place.folder / "cards" / "name.yaml"

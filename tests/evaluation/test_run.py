@@ -174,12 +174,13 @@ def test_what_cannot_fit_is_unscored_and_not_wrong(model, tmp_path):
         Request(long, wordy, Template(id="short", input="{{ text }}")),
         Request(long, fine, Template(id="short", input="{{ text }}")),
     ]
-    found = evaluate(model, requests, SETTINGS, LENGTHS, tmp_path / "store.jsonl")
+    lengths = Lengths(64, 32, 40)
+    found = evaluate(model, requests, SETTINGS, lengths, tmp_path / "store.jsonl")
     assert [credit(p, "accuracy") is None for p in found] == [True, True, False]
     assert [p.logprobs for p in found[:2]] == [(), ()]
     assert [p.unscored for p in found] == ["too_long_prompt", "too_long_target", ""]
     assert [p.uid for p in found] == ["long/test/0", "long/test/1", "long/test/2"]
-    assert evaluate(model, requests, SETTINGS, LENGTHS, tmp_path / "store.jsonl") == found
+    assert evaluate(model, requests, SETTINGS, lengths, tmp_path / "store.jsonl") == found
 
 
 def test_too_long_a_field_is_cut_and_scored(model, tmp_path):

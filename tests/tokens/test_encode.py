@@ -264,6 +264,20 @@ def test_the_target_and_eos_are_supervised():
     assert num_supervised == 3
 
 
+@pytest.mark.parametrize(("total", "cut_words"), [(17, 0), (16, 2), (11, "too_long_prompt"), (3, "too_long_target")])
+def test_what_is_left_to_a_prompt_depends_on_what_follows_it(total, cut_words):
+    """A prompt of 15 ids, an option of one and the end of text, in so many positions."""
+    example = choice_example(0, words(4), ("yes", "no"))
+    fitted = fit(example, TASK, AFTER, WORDS, Lengths(1024, 1024, total))
+    assert (fitted.cut_words if isinstance(fitted, Fitted) else fitted) == cut_words
+
+
+def test_the_longest_option_counts():
+    example = choice_example(0, words(4), ("yes", "no no no"))
+    assert fit(example, TASK, BEFORE, WORDS, Lengths(1024, 1024, 12)).cut_words == 0
+    assert fit(example, TASK, BEFORE, WORDS, Lengths(1024, 1024, 11)).cut_words == 2
+
+
 def few_shot(max_input_tokens: int, num_shots: int = 3, max_target_tokens: int = 2):
     example = choice_example(0, words(4), ("yes", "no"))
     exemplars = [choice_example(i, words(4, f"x{i}-"), ("yes", "no")) for i in (1, 2, 3)][:num_shots]

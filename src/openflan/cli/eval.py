@@ -88,7 +88,7 @@ def evaluate(
         int, typer.Option(min=1, help="Longer prompts lose exemplars, then the middle of a field.")
     ] = 1024,
     max_target_tokens: Annotated[
-        int, typer.Option(min=1, help="Positions that a prompt leaves free at least, for option or answer.")
+        int, typer.Option(min=1, help="Positions that a prompt leaves free for a written answer at most.")
     ] = 256,
     dtype: Annotated[str, typer.Option(help="Of the weights: float32 or bfloat16.")] = "float32",
     pack_tokens: Annotated[

@@ -105,11 +105,11 @@ def _limits(path: str, separator: str) -> tuple[Codec, Lengths]:
 
     model_folder(path)  # a mistake is told before torch is loaded
     from openflan.models.load import load_model
-    from openflan.study.run_one import limits, limits_of_answers
+    from openflan.study.run_one import limits
 
     settings = ModelSettings(path=path, separator=separator)
     model = load_model(settings, needs_packs=False)
-    return model.codec, limits_of_answers(limits(settings, model.max_positions), model.max_positions)
+    return model.codec, limits(settings, model.max_positions)
 
 
 def import_card(

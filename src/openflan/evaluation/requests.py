@@ -78,9 +78,22 @@ def check_shots(tasks: Iterable[Task], settings: EvalSettings) -> None:
 
 
 def limits_of_prompts(task: Task, lengths: Lengths) -> Lengths:
-    """What prompts of this task have to fit to be asked. Options are read and have a limit; a reference answer, which
-    the model never reads, has none."""
-    return lengths if task.card.answer.kind == "choice" else replace(lengths, max_target_tokens=sys.maxsize)
+    """What prompts of this task have to fit to be asked.
+
+    `max_target_tokens` is what is trained on: here an option may be as long as the positions allow after its prompt. A
+    reference answer, which the model never reads, has no limit; prompts leave room for the text that the model may
+    write, but no more than `max_target_tokens`, nor than half of the positions.
+    """
+    total = lengths.max_total_tokens
+    if task.card.answer.kind == "choice":
+        return replace(lengths, max_target_tokens=total)
+    kept = min(task.card.max_new_tokens, lengths.max_target_tokens, total // 2)
+    return Lengths(min(lengths.max_input_tokens, total - kept), sys.maxsize)
+
+
+def max_new_tokens(task: Task, lengths: Lengths) -> int:
+    """How long a text of this task may become: as its card says, as far as there are positions for it."""
+    return min(task.card.max_new_tokens, lengths.max_total_tokens - limits_of_prompts(task, lengths).max_input_tokens)
 
 
 def requests_for(

@@ -16,7 +16,7 @@ from openflan import files
 from openflan.errors import ModelError, RunError
 from openflan.evaluation.choose import OptionBatch, OptionPrompt, pack_options, score_options
 from openflan.evaluation.predictions import Prediction, file_of_rank, read_predictions
-from openflan.evaluation.requests import Request, group_of, limits_of_prompts, unit_of
+from openflan.evaluation.requests import Request, group_of, limits_of_prompts, max_new_tokens, unit_of
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.lm import LanguageModel
 from openflan.tasks.example import Choice
@@ -127,7 +127,7 @@ class _Work:
         asked = [Asked(r.example, r.template, r.exemplars) for r in map(requests.__getitem__, chunk.numbers)]
         fitted = fit_many(asked, task, model.codec, limits_of_prompts(task, lengths), show_options=show_options)
         self.fitted = dict(zip(chunk.numbers, fitted, strict=True))
-        self.max_new_tokens = min(task.card.max_new_tokens, lengths.max_target_tokens)
+        self.max_new_tokens = max_new_tokens(task, lengths)
         self.stop = task.card.stop
 
     def batches(self) -> Iterator[tuple[list[int], Callable[[], list[Prediction]]]]:

@@ -16,7 +16,7 @@ import yaml
 
 from openflan import files
 from openflan.errors import CatalogError, ConfigError, DataError, did_you_mean
-from openflan.evaluation.requests import limits_of_prompts
+from openflan.evaluation.requests import limits_of_prompts, max_new_tokens
 from openflan.tasks.card import ChoiceAnswer, Template
 from openflan.tasks.catalog import Task
 from openflan.tasks.example import Example
@@ -89,7 +89,7 @@ def export_lm_eval(
         name = f"openflan_{task.name}__{template.id}"
         files.write_jsonl(folder / f"{name}.jsonl", map(_row, prompts))
         known = _metrics(task, prompts)
-        num_new = min(task.card.max_new_tokens, limits[1].max_target_tokens) if limits else task.card.max_new_tokens
+        num_new = max_new_tokens(task, limits[1]) if limits else task.card.max_new_tokens
         files.write_text(folder / f"{name}.yaml", _task_yaml(name, task, template, separator, style, known, num_new))
         choice = isinstance(task.card.answer, ChoiceAnswer)
         unknown = tuple(m for m in task.metrics if m not in (("accuracy",) if choice else known))

@@ -20,7 +20,7 @@ from openflan.environment import RANK_VARIABLES
 from openflan.errors import ConfigError, DataError, OpenFlanError, RunError, did_you_mean
 from openflan.evaluation.metrics import check_metrics
 from openflan.evaluation.predictions import Prediction
-from openflan.evaluation.requests import check_shots, draw_examples, draw_pool, requests_for
+from openflan.evaluation.requests import check_shots, draw_examples, draw_pool, max_new_tokens, requests_for
 from openflan.evaluation.run import Part, evaluate
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.folder import model_fingerprint
@@ -35,7 +35,7 @@ from openflan.study.job import is_launched
 from openflan.study.launch import places, starting_deaf, starting_without_main
 from openflan.study.prepare import Rows
 from openflan.study.results import DEV, EVALUATION, TEST, EvaluatedTask, Evaluation, EvaluationRecord
-from openflan.study.run_one import limits, limits_of_answers, stop_if_orphaned
+from openflan.study.run_one import limits, stop_if_orphaned
 from openflan.tasks.adapt import MERGED
 from openflan.tasks.catalog import COLLECTIONS, REAL, USER, Catalog, Task, load_catalog
 from openflan.tasks.example import Example
@@ -131,7 +131,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
     }
     _use_cores(part)
     model = remote or _load(asking.model)
-    lengths = limits_of_answers(limits(asking.model, model.max_positions), model.max_positions)
+    lengths = limits(asking.model, model.max_positions)
     identity = EvaluationIdentity(
         model=known,
         codec=model.codec.fingerprint,
@@ -139,7 +139,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
         seed=asking.seed,
         rows=fingerprint(content),
         cards=file_fingerprint({task.path for task in chosen}),
-        lengths=(lengths.max_input_tokens, lengths.max_target_tokens),
+        lengths=(lengths.max_input_tokens, lengths.max_total_tokens),
         code=prediction_code(),
         libraries=library_versions(),
     )
@@ -162,9 +162,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
                     num_templates=1 if asking.settings.prompt == "completion" else len(t.scored_templates),
                     num_rows_dropped=num_dropped[t.name],
                     num_rows_merged=num_merged[t.name],
-                    max_new_tokens=min(t.card.max_new_tokens, lengths.max_target_tokens)
-                    if t.card.answer.kind == "text"
-                    else None,
+                    max_new_tokens=max_new_tokens(t, lengths) if t.card.answer.kind == "text" else None,
                 )
                 for t in chosen
             },

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
@@ -77,7 +76,7 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
             model,
             requests,
             config.evaluation,
-            limits_of_answers(lengths, model.max_positions),
+            lengths,
             predictions,
             show_options=name == "options",
             on_batch=stop_if_orphaned,
@@ -94,20 +93,10 @@ def stop_if_orphaned(_: object) -> None:
 
 
 def limits(settings: ModelSettings, max_positions: int) -> Lengths:
-    """The recipe's limits, lowered to what the model's positions allow; ConfigError when no prompt would fit."""
-    longest = max_positions - settings.max_target_tokens
-    if longest < 1:
-        found = f"max_target_tokens {settings.max_target_tokens} of {max_positions} positions"
-        raise ConfigError("model", found, "room for a prompt", "Lower max_target_tokens.")
-    return Lengths(min(settings.max_input_tokens, longest), settings.max_target_tokens)
-
-
-def limits_of_answers(lengths: Lengths, max_positions: int) -> Lengths:
-    """The same for evaluation: an option or an answer may be as long as the model's positions allow after a prompt.
-
-    `max_target_tokens` is what is trained on. Here a card says how long a text may become (`max_new_tokens`).
-    """
-    return replace(lengths, max_target_tokens=max_positions - lengths.max_input_tokens)
+    """The recipe's limits, and what the model's positions allow for a prompt and its answer together."""
+    if max_positions < 2:
+        raise ConfigError("model", f"{max_positions} positions", "room for a prompt and an answer", "Choose another.")
+    return Lengths(settings.max_input_tokens, settings.max_target_tokens, max_positions)
 
 
 def _write_totals(job: Job, totals: dict[str, float]) -> None:

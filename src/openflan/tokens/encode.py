@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -24,10 +25,12 @@ Misfit = Literal["too_long_prompt", "too_long_target"]
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Limits in tokens (paper, section 2.4: 1024 for inputs, 256 for targets)."""
+    """Limits in tokens (paper, section 2.4: 1024 for inputs, 256 for targets); `max_total_tokens` is that of a prompt
+    and its target or longest option together, what the model's positions allow."""
 
     max_input_tokens: int = 1024
     max_target_tokens: int = 256
+    max_total_tokens: int = sys.maxsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +89,17 @@ def fit_many(
     found: dict[int, Fitted | Misfit] = {}
     waiting = [_Attempt(i, each, each.example, tuple(each.exemplars)) for i, each in enumerate(asked)]
     fitting: list[tuple[_Attempt, Prompt, list[int]]] = []
-    room = lengths.max_input_tokens - len(codec.before) - len(codec.between)
     while waiting:
         prompts = [attempt.render(task, style, show_options, codec.separator) for attempt in waiting]
         ids_of = _encode_each(codec.encode_many, [prompt.input for prompt in prompts])
         longer: list[_Attempt] = []
         for attempt, prompt in zip(waiting, prompts, strict=True):
             ids = ids_of[prompt.input]
+            room = _room(prompt, len(ids), codec, lengths)
             if len(ids) <= room:
                 fitting.append((attempt, prompt, ids))
+            elif room < 1:
+                found[attempt.place] = "too_long_target"
             elif (
                 shorter := attempt.shorter(task, style, prompt, len(ids) - room, lengths.max_input_tokens)
             ) is not None:
@@ -112,6 +117,17 @@ def fit_many(
             input_ids, target_ids = (*codec.before, *ids, *codec.between), tuple(ids_of[prompt.target])
             found[attempt.place] = Fitted(prompt, input_ids, target_ids, attempt.cut_words, len(attempt.exemplars))
     return [found[i] for i in range(len(asked))]
+
+
+def _room(prompt: Prompt, num_ids: int, codec: Codec, lengths: Lengths) -> int:
+    """How many ids the prompt itself may have, of the `num_ids` that it has: no more than leave a place for the longest
+    text that may follow it, which is encoded only where it may matter."""
+    around = len(codec.before) + len(codec.between)
+    room, total = lengths.max_input_tokens - around, lengths.max_total_tokens - around - len(codec.end)
+    texts = [prompt.target, *prompt.options]
+    if min(num_ids, room) + 2 * max(len(text.encode()) for text in texts) <= total:  # a byte never makes two tokens
+        return room
+    return min(room, total - max(map(len, codec.encode_many(texts))))
 
 
 def training_ids(fitted: Fitted, codec: Codec) -> tuple[tuple[int, ...], int]:
