@@ -57,7 +57,7 @@ def test_a_task_becomes_a_template_and_a_completion(tmp_path, catalog):
     row = {"note": "No wind. ", "choices": {"text": ["ebb", "flood"], "label": ["A", "B"]}, "key": "B"}
     (example,), _ = adapt(task, [row], "test")
     assert render(example, task, task.templates[0]).input == (
-        "About the sea.\n\nNote: No wind.\nWhat follows?\n\nOPTIONS:\n- ebb\n- flood\n\nAnswer:"
+        "About the sea.\n\nNote: No wind.\nWhat follows?\nOPTIONS:\n- ebb\n- flood\nAnswer:"
     )
     plain = render(example, task, task.completion)
     assert (plain.input, plain.target) == ("About the sea.\n\nNote: No wind.\nWhat follows?\nAnswer:", "flood")
@@ -229,7 +229,7 @@ def test_a_card_keeps_white_space(tmp_path, catalog, start):
 def test_a_finding_of_style_is_a_warning(tmp_path, catalog):
     found = run(tmp_path, TASK.replace("What follows?", "What follows, e.g., now?"), catalog)
     assert found.notes[-1] == Note(
-        "as-in-the-harness", "warning", "double punctuation: '…e\\nWhat follows, e.g., now?\\n\\nOPTIONS:\\n- f…'"
+        "as-in-the-harness", "warning", "double punctuation: '…e\\nWhat follows, e.g., now?\\nOPTIONS:\\n- f…n'"
     )
     assert "What follows, e.g., now?" in load_catalog(found.cards).task("tides").templates[0].input
 

@@ -1,5 +1,6 @@
 """Wordings of our own in promptsource's form: what a card renders, against Jinja2 itself as promptsource uses it."""
 
+import itertools
 import json
 
 import jinja2
@@ -44,6 +45,7 @@ WORDINGS = {
         "calm|||rough",
         True,
     ),
+    "cue": ("{{note}} \n\nSo?\n\nThe sea is:|||{{ answer_choices[label] }}", "calm|||rough", True),
     "joined": ("{{note}} Is it {{ answer_choices | join(' or ') }}?|||{{answer_choices[label]}}", "calm|||rough", True),
     "sliced": (
         "{{note}} {{ answer_choices[:-1] | join(', ') }} or {{ answer_choices[-1] }}?|||{{answer_choices[label]}}",
@@ -99,6 +101,13 @@ WORDINGS = {
         "A ||| B ||| C",
         True,
     ),
+    "keep-if": ("{% if label == 1 %}At {{place}}: {{note}} Sea? ||| {{ names[0] }}{% endif %}", None, True),
+    "two-conditions": (
+        "{% if kind == 'weather' and names | length > 0 %}{{note}} Sea? ||| {{ names[0] }}{% endif %}",
+        None,
+        True,
+    ),
+    "other-task-of-some-rows": ("{% if label == 0 %}From {{place}}: ||| {{ note }}{% endif %}", None, False),
     "loop": (
         "{{ note }}{% for end in ends %}\n{{loop.index}}. {{end}}{% endfor %} ||| {{ answer_choices[label] }}",
         '{{ends | join("|||")}}',
@@ -109,12 +118,16 @@ REFUSED = {
     "shown": ("Is it {{ answer_choices[label] }}? {{ note }} ||| {{ answer_choices[label] }}", "calm ||| rough", True),
     "equal-words": ("{{ note }} Good? ||| {{ answer_choices[label] }}", "Yes ||| No ||| No", False),
     "other-words-in-prompt": ("Make it {{ answer_choices[label] }}. ||| {{ note }}", "wet ||| dry", False),
+    "target-of-some-rows": ("{{place}}: ||| {% if label != 5 %}{{ note }} {{ place }}{% endif %}", None, False),
+    "compared": ("{% if label > 3 %}{{note}} ||| {{ place }}{% endif %}", None, True),
     "in-one-branch": ("{% if place %}{{ note }} ||| a {% else %} b {% endif %}", None, True),
 }
 REASONS = {
     "shown": "the gold in the prompt",
     "equal-words": "answer choices that are not two or more different words",
     "other-words-in-prompt": "its own answer choices, where its card has others",
+    "target-of-some-rows": "a target that only some rows have",
+    "compared": "rows that a condition passes over, which a card cannot say: label > 3",
     "in-one-branch": "a condition with `|||` in only some of its branches",
 }
 
@@ -154,16 +167,17 @@ def test_prompts_targets_and_options_are_those_of_promptsource(imported):
     tasks = [task for task in load_catalog(imported.cards).tasks.values() if task.path in imported.cards]
     seen = set()
     for task in tasks:
-        examples, _ = adapt(task, ROWS, "test")
-        assert len(examples) == 2
-        for template in task.templates:
-            for row, example in zip(ROWS, examples, strict=True):
+        for template, row in itertools.product(task.templates, ROWS):
+            halves, words = by_jinja(template.id, row)
+            examples, _ = adapt(task, [row], "test")
+            if not examples:
+                assert halves == [""], template.id
+            for example in examples:
                 prompt = render(example, task, template, show_options=False)
-                halves, words = by_jinja(template.id, row)
                 assert [prompt.input, prompt.target] == halves, template.id
                 assert prompt.options in ((), tuple(words)), template.id
                 assert bool(prompt.options) == (not template.inverted and bool(words)), template.id
-            seen.add(template.id)
+                seen.add(template.id)
     assert seen == set(WORDINGS)
 
 
@@ -173,6 +187,7 @@ def test_which_are_trained_on_only_and_which_list_the_options(imported):
     assert {t.id for t in templates if t.inverted} == {"write", "write-from-place", "same-words-other-task"}
     assert {t.id for t in templates if "options_block" in t.input} == {
         *("plain", "verbatim", "if-around-target", "bar-in-if", "other-words", "true-or-false", "own-choices"),
+        *("cue",),
         *("numbers-of-ends", "columns", "list"),
     }
     by_id = {note.template: (note.result, note.reason) for note in imported.notes if note.result != "warning"}
@@ -181,5 +196,6 @@ def test_which_are_trained_on_only_and_which_list_the_options(imported):
     assert by_id["write"] == ("changed", "another task of the dataset: an inverted template")
     assert [note.reason.split(":")[0] for note in imported.notes if note.result == "warning"] == [
         "double punctuation",
+        "stray space",
         "stray space",
     ]

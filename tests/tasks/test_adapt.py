@@ -86,6 +86,14 @@ def test_dropped_rows_are_counted_and_leave_the_numbering_alone(make_task):
     assert dropped == {"label is -1": 1, "a is '?'": 1, "two equal options": 1, "an empty option": 1}
 
 
+def test_only_rows_with_a_value_that_the_card_keeps(make_task):
+    task = make_task(keep_if={"label": [1], "text": ["t", "u"]})
+    rows = [{"text": text, "label": label} for text, label in (("t", 1), ("t", 0), ("u", 1), ("v", 1), ("t", True))]
+    examples, dropped = adapt(task, rows, "train")
+    assert [example.uid for example in examples] == ["mood/train/0", "mood/train/2"]
+    assert dropped == {"label is not 1": 2, "text is not 't' or 'u'": 1}
+
+
 def test_a_row_without_an_answer_is_dropped(make_task):
     task = make_task(answer={"kind": "text", "references": "refs"})
     assert adapt(task, [{"text": "t", "refs": []}], "train") == ([], {"no reference answer": 1})

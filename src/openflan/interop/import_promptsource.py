@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ from openflan.interop.promptsource_templates import (
     Answer,
     Wording,
     answer_of,
+    both_rows,
     choice_of,
+    is_for_some_rows,
     options_among,
     picks_choice,
     read_wording,
@@ -116,12 +119,12 @@ def _groups(names: Sequence[str], found: Sequence[Any]) -> tuple[list[_Group], l
             answer = answer_of(wording)
             if answer.key in own:
                 own[answer.key].turned.append(wording)
-            elif groups and answer.answer["kind"] == "text":
+            elif groups and answer.answer["kind"] == "text" and not answer.rows:
                 groups[0].turned.append(wording)
             else:
                 other.setdefault(answer.key, _Group()).scored.append((wording, answer))
         except NotCarried as exc:
-            if groups:
+            if groups and not wording.rows:
                 groups[0].turned.append(wording)
             else:
                 notes.append(Note(wording.name, "left out", f"{_OTHER_TASK}, and no card for it: {exc}"))
@@ -150,11 +153,8 @@ def _card(
     if answer["kind"] == "text":
         named = [_METRICS.get(metric, "exact_match") for wording, _ in group.scored for metric in wording.metrics]
         metrics = list(dict.fromkeys(named)) or ["exact_match"]
-    drop_if: dict[str, list[Any]] = {}
-    for path, values in (item for _, own in group.scored for item in own.drop_if.items()):
-        drop_if[path] = list(dict.fromkeys([*drop_if.get(path, ()), *values]))
-    whole = {**keys, "answer": answer, "metrics": metrics, "licence": NO_LICENCE}
-    whole |= {"drop_if": drop_if} if drop_if else {}
+    rows = reduce(both_rows, (own.rows for _, own in group.scored))
+    whole = {**keys, **rows, "answer": answer, "metrics": metrics, "licence": NO_LICENCE}
     lists_options = frozenset(wording.name for wording, _ in group.scored if wording.lists_options)
     draft = Draft(name, whole, columns, tuple(templates), made_from, lists_options=lists_options)
     try:
@@ -177,6 +177,8 @@ def _template(wording: Wording, own: Answer | None, of_card: Answer, columns: Co
     names = _hidden_names(wording, own, of_card) if own else _answer_names(wording, of_card)
     translator = Translator(columns, names)
     source = translator.template(wording.prompt).rstrip()
+    if own is None and is_for_some_rows(wording.target):
+        raise NotCarried("a target that only some rows have")
     if own is None:
         return {
             "id": wording.name,

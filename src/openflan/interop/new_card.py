@@ -20,7 +20,7 @@ import yaml
 from openflan import files
 from openflan.errors import CatalogError, OpenFlanError
 from openflan.interop.translate import Columns, NotCarried
-from openflan.tasks.adapt import adapt
+from openflan.tasks.adapt import adapt, lookup
 from openflan.tasks.card import Card
 from openflan.tasks.catalog import Catalog, Task
 from openflan.tasks.example import Example
@@ -107,17 +107,19 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 
 def with_block(source: str) -> str:
-    """A prompt with the options listed, before a last line such as "Answer:".
+    """A prompt with the options listed, before a last line such as "Answer:". Without the block it is what it was.
 
     >>> with_block("Is it so?\\nAnswer:")
-    'Is it so?\\n\\n{{ options_block }}\\n\\nAnswer:'
+    'Is it so?\\n{{ options_block }}\\nAnswer:'
     """
     if BLOCK in source:
         return source
     cue = _CUE.search(source)
     if cue is None:
         return f"{source}\n\n{BLOCK}"
-    return f"{source[: cue.start()].rstrip()}\n\n{BLOCK}\n\n{cue[0].strip()}"
+    before = source[: cue.start()].rstrip("\n")
+    gap = source[len(before) : cue.start() + 1]
+    return f"{before}{gap}{BLOCK}{gap}{cue[0][1:]}"
 
 
 def family_of(catalog: Catalog, hub: str, config: str | None, name: str) -> str:
@@ -247,9 +249,14 @@ def _made_up(keys: Mapping[str, Any], columns: Columns) -> list[dict[str, Any]]:
     else:
         golds = list(range(len(answer.get("options") or (0, 1))))
     rows = [_sample(i, gold, answer, columns) for i, gold in enumerate(golds)]
-    for row, path in itertools.product(rows, keys.get("drop_if", ())):
-        if path not in (*columns.fields.values(), answer.get("gold"), answer.get("references")):
-            _put(row, path, "kept")
+    for row in rows:
+        for path in keys.get("drop_if", ()):
+            try:
+                lookup(row, path)
+            except OpenFlanError:
+                _put(row, path, "kept")
+        for path, values in keys.get("keep_if", {}).items():
+            _put(row, path, values[0])
     return rows
 
 

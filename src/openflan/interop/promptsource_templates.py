@@ -21,19 +21,22 @@ from openflan.interop.answers import (
 )
 from openflan.interop.translate import NotCarried, column, constant, only_expression, parse_jinja, said
 
+Rows = dict[str, dict[str, list[Any]]]  # a card's `drop_if` and `keep_if`
 CHOICES = "answer_choices"
+NO_LABEL: list[Any] = [-1]
+EMPTY: list[Any] = ["", [], None, False, 0]  # what `if` takes for no
 _BAR = "|||"
 
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """One template as the file has it: `prompt` and `target` are its two halves, `drop_if` the rows that it passes
-    over. `lists_options`: the file says that the prompt names the choices."""
+    """One template as the file has it: `prompt` and `target` are its two halves, `rows` the card's keys for the rows
+    that it is about. `lists_options`: the file says that the prompt names the choices."""
 
     name: str
     prompt: list[nodes.Node]
     target: list[nodes.Node]
-    drop_if: dict[str, list[Any]]
+    rows: Rows
     choices: str | None
     is_original: bool
     lists_options: bool
@@ -42,19 +45,21 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The answer of a card, the rows that have none, and what the target says around it."""
+    """The answer of a card, the rows that have one, and what the target says around it."""
 
     answer: dict[str, Any]
-    drop_if: dict[str, list[Any]]
+    rows: Rows
     expression: nodes.Expr | None
     around: tuple[str, str] = ("", "")
 
     @property
     def key(self) -> str:
-        """Equal for templates that can share a card."""
+        """Equal for templates that can share a card: rows without a label are no good to any of them."""
         column_of_answer = self.answer.get("gold") or self.answer["references"]
-        chosen_rows = {path: values for path, values in self.drop_if.items() if path != column_of_answer}
-        return json.dumps([self.answer, chosen_rows], sort_keys=True)
+        rows = {key: dict(fields) for key, fields in self.rows.items()}
+        if rows.get("drop_if", {}).get(column_of_answer) == NO_LABEL:
+            del rows["drop_if"][column_of_answer]
+        return json.dumps([self.answer, {key: fields for key, fields in rows.items() if fields}], sort_keys=True)
 
 
 def read_wording(name: str, value: Any) -> Wording:
@@ -68,7 +73,7 @@ def read_wording(name: str, value: Any) -> Wording:
     halves = _split(parse_jinja(value["jinja"]))
     if halves is None:
         raise NotCarried(f"no `{_BAR}` between prompt and target")
-    prompt, target, drop_if = halves
+    prompt, target, rows = halves
     _strip_start(prompt)
     if choices is not None and "{" not in choices:
         words = [word.strip() for word in choices.split(_BAR)]
@@ -80,7 +85,7 @@ def read_wording(name: str, value: Any) -> Wording:
         name,
         prompt,
         target,
-        drop_if,
+        rows,
         choices,
         metadata.get("original_task") is not False,
         metadata.get("choices_in_prompt") is True,
@@ -90,17 +95,17 @@ def read_wording(name: str, value: Any) -> Wording:
 
 def answer_of(wording: Wording) -> Answer:
     """What the target says the answer is. NotCarried for one that a card cannot say."""
-    body, drop_if = _without_condition(wording.target)
-    drop_if = wording.drop_if | drop_if
+    body, rows = _without_condition(wording.target)
+    rows = both_rows(wording.rows, rows)
     if wording.choices is None:
         chosen = answer_by_cases(body) or answer_by_list(only_expression(body))
-        return _text_answer(body, drop_if) if chosen is None else Answer(chosen, drop_if, None)
+        return _text_answer(body, rows) if chosen is None else Answer(chosen, rows, None)
     node = only_expression(body)
     if node is None:
         raise NotCarried("a target that is more than one of its answer choices")
     if column(node) is not None and any(picks_choice(each) for part in wording.prompt for each in _expressions(part)):
-        return _text_answer(body, drop_if)  # the choice is in the prompt, and the target is something else
-    return Answer(choice_of(node, options_among(wording.choices)), drop_if, node)
+        return _text_answer(body, rows)  # the choice is in the prompt, and the target is something else
+    return Answer(choice_of(node, options_among(wording.choices)), rows, node)
 
 
 def choice_of(node: nodes.Expr, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,7 +140,7 @@ def options_among(choices: str) -> dict[str, Any]:
     return {"options_from": paths}
 
 
-def _text_answer(body: list[nodes.Node], drop_if: dict[str, list[Any]]) -> Answer:
+def _text_answer(body: list[nodes.Node], rows: Rows) -> Answer:
     """One column, with text before or after it: its first entry is trained on where it holds a list."""
     parts = _parts(body)
     places = [i for i, part in enumerate(parts) if not isinstance(part, nodes.TemplateData)]
@@ -148,56 +153,91 @@ def _text_answer(body: list[nodes.Node], drop_if: dict[str, list[Any]]) -> Answe
     path = column(node.node if first or entry else node)
     if path is None or path == CHOICES:
         raise NotCarried(f"a target that is computed: {said(node)}")
-    return Answer({"kind": "text", "references": path}, drop_if, node, (before, after))
+    return Answer({"kind": "text", "references": path}, rows, node, (before, after))
 
 
-def _without_condition(body: list[nodes.Node]) -> tuple[list[nodes.Node], dict[str, list[Any]]]:
-    """The target within `{% if label != -1 %}...{% endif %}`, and the rows for which it says nothing."""
+def _without_condition(body: list[nodes.Node]) -> tuple[list[nodes.Node], Rows]:
+    """The target within `{% if label != -1 %}...{% endif %}`, and the rows for which it says something."""
     full = [node for node in body if not is_blank(node)]
     if len(full) != 1 or not isinstance(full[0], nodes.If) or answer_by_cases(body) is not None:
         return body, {}
     if full[0].elif_ or full[0].else_:
         raise NotCarried("a target that depends on a condition")
-    return full[0].body, _passed_over(full[0].test)
+    return full[0].body, _rows_where(full[0].test)
 
 
-def _passed_over(test: nodes.Node) -> dict[str, list[Any]]:
-    """The rows for which a condition is false, as `drop_if` of a card."""
+def is_for_some_rows(body: Sequence[nodes.Node]) -> bool:
+    """Whether a half says nothing at all of some rows."""
+    full = [node for node in body if not is_blank(node)]
+    return bool(full) and all(isinstance(node, nodes.If) and not node.else_ for node in full)
+
+
+def _rows_where(test: nodes.Node) -> Rows:
+    """The rows for which a condition is true."""
+    if isinstance(test, nodes.And):
+        return both_rows(_rows_where(test.left), _rows_where(test.right))
+    if (path := column(test)) is not None or (path := _length(test)) is not None:
+        return {"drop_if": {path: EMPTY}}
     if isinstance(test, nodes.Compare) and len(test.ops) == 1:
-        path, op, value = column(test.expr), test.ops[0].op, constant(test.ops[0].expr)
-        if path is not None and op == "ne" and value is not None:
-            return {path: [value]}
+        path, op, right = column(test.expr), test.ops[0].op, test.ops[0].expr
+        value: Any = right.value if isinstance(right, nodes.Const) and right.value is not None else constant(right)
+        empty = isinstance(right, nodes.List) and not right.items
+        if _length(test.expr) is not None and (op, value) in (("gt", 0), ("ne", 0), ("gteq", 1)):
+            return {"drop_if": {str(_length(test.expr)): EMPTY}}
+        if path is not None and op == "ne" and (value is not None or empty):
+            return {"drop_if": {path: EMPTY if empty or value == "" else [value]}}
+        if path is not None and op == "eq" and value is not None:
+            return {"keep_if": {path: [value]}}
         if path is not None and (op, value) in (("gteq", 0), ("gt", -1)):
-            return {path: [-1]}
+            return {"drop_if": {path: NO_LABEL}}
     raise NotCarried(f"rows that a condition passes over, which a card cannot say: {said(test)}")
 
 
-def _split(body: Sequence[nodes.Node]) -> tuple[list[nodes.Node], list[nodes.Node], dict[str, list[Any]]] | None:
-    """What stands before and after the bar, and the rows that have none because it is within an `if`; None without a
+def _length(node: nodes.Node) -> str | None:
+    """The column whose length an expression is."""
+    is_length = isinstance(node, nodes.Filter) and node.name in ("length", "count") and node.node is not None
+    return column(node.node) if isinstance(node, nodes.Filter) and is_length and node.node is not None else None
+
+
+def both_rows(one: Rows, other: Rows) -> Rows:
+    """The rows that two conditions leave."""
+    merged = {key: dict(fields) for key, fields in one.items()}
+    for key, fields in other.items():
+        for path, values in fields.items():
+            inner = merged.setdefault(key, {})
+            if path in inner and key == "drop_if":
+                inner[path] = [*inner[path], *(value for value in values if value not in inner[path])]
+            elif inner.setdefault(path, values) != values:
+                raise NotCarried(f"conditions on {path} that exclude each other")
+    return merged
+
+
+def _split(body: Sequence[nodes.Node]) -> tuple[list[nodes.Node], list[nodes.Node], Rows] | None:
+    """What stands before and after the bar, and the rows that have one because it is within an `if`; None without a
     bar. A bar in each branch of an `if` makes two of them, one for each half."""
     parts, found = _parts(body), None
     for i, part in enumerate(parts):
-        drop_if: dict[str, list[Any]] = {}
+        rows: Rows = {}
         if isinstance(part, nodes.TemplateData) and _BAR in part.data:
             left, _, right = part.data.partition(_BAR)
             inner: tuple[list[nodes.Node], list[nodes.Node]] = ([_data(left)], [_data(right)])
             if _BAR in right:
                 raise NotCarried(f"more than one `{_BAR}`")
         elif isinstance(part, nodes.If) and any(_BAR in data.data for data in part.find_all(nodes.TemplateData)):
-            *inner, drop_if = _split_cases(part)  # type: ignore[assignment]
+            *inner, rows = _split_cases(part)  # type: ignore[assignment]
         else:
             continue
         if found is not None:
             raise NotCarried(f"more than one `{_BAR}`")
         before, after = inner
-        found = _statements([*parts[:i], *before]), _statements([*after, *parts[i + 1 :]]), drop_if
+        found = _statements([*parts[:i], *before]), _statements([*after, *parts[i + 1 :]]), rows
     return found
 
 
-def _split_cases(node: nodes.If) -> tuple[list[nodes.Node], list[nodes.Node], dict[str, list[Any]]]:
+def _split_cases(node: nodes.If) -> tuple[list[nodes.Node], list[nodes.Node], Rows]:
     cases = [_split(body) for body in (node.body, *(other.body for other in node.elif_), node.else_)]
     if cases[0] is not None and len(cases) == 2 and not node.else_:
-        return cases[0][0], cases[0][1], cases[0][2] | _passed_over(node.test)
+        return cases[0][0], cases[0][1], both_rows(cases[0][2], _rows_where(node.test))
     if None in cases or any(case is not None and case[2] for case in cases):
         raise NotCarried(f"a condition with `{_BAR}` in only some of its branches")
     halves: list[list[nodes.Node]] = []

@@ -60,9 +60,10 @@ def iter_examples(
 def adapt(task: Task, rows: Iterable[Row], split: str) -> tuple[list[Example], dict[str, int]]:
     """Rows in the source's schema to examples, as the card says, and how many rows were dropped for each reason.
 
-    A row is dropped when the card's `drop_if` says so, when two of its own options are equal or one is empty, and when
-    it has no reference that is not blank. Text is stripped of white space at both ends; numbers become text. A label
-    outside the known ones, a missing field or a field that is no text raises DataError naming the row, counted from 1.
+    A row is dropped when the card's `drop_if` or `keep_if` says so, when two of its own options are equal or one is
+    empty, and when it has no reference that is not blank. Text is stripped of white space at both ends; numbers become
+    text. A label outside the known ones, a missing field or a field that is no text raises DataError naming the row,
+    counted from 1.
     Where the row function makes a list of a row (the turns of a dialogue), each of its parts is an example, or dropped,
     by itself, and an empty list counts as one dropped row.
     """
@@ -139,6 +140,9 @@ def _example(task: Task, row: Row, uid: str, where: str) -> Example:
         found = lookup(row, name, where)
         if any(_same(found, value) for value in values):
             raise _Dropped(f"{name} is {found!r}")
+    for name, values in card.keep_if.items():
+        if not any(_same(lookup(row, name, where), value) for value in values):
+            raise _Dropped(f"{name} is not {' or '.join(map(repr, values))}")
     fields: dict[str, Field] = {name: _field(lookup(row, key, where), key, where) for name, key in card.fields.items()}
     fields.update(task.constants)
     if isinstance(card.answer, ChoiceAnswer):

@@ -158,6 +158,9 @@ class Card(Strict):
     source: Source | None = None
     members: dict[Slug, Member] = {}
     drop_if: dict[str, tuple[Any, ...]] = {}
+    """Rows in which a field has one of these values are dropped."""
+    keep_if: dict[str, tuple[Any, ...]] = {}
+    """Rows in which a field has none of these values are dropped."""
     adapt: DottedName | None = None
     fields: dict[str, str]
     answer: Annotated[ChoiceAnswer | TextAnswer, "by kind"]
