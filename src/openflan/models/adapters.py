@@ -32,7 +32,8 @@ from transformers.pytorch_utils import Conv1D
 
 from openflan import files
 from openflan.errors import ModelError
-from openflan.models.folder import ADAPTER_BASE, ADAPTER_WEIGHTS, EMBEDDED, recorded_fingerprint
+from openflan.models.adapter_config import read_adapter_config, read_shapes
+from openflan.models.folder import ADAPTER_BASE, ADAPTER_WEIGHTS, EMBEDDED, recorded_fingerprint, unloadable
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.settings import LoraSettings, PromptTuningSettings
 from openflan.streams import fingerprint, seed_of
@@ -100,6 +101,8 @@ def inject(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", category=FutureWarning)  # peft asks transformers by names of yesterday
+            # A pattern may match layers that have no adapter: their entries are named one by one here.
+            warnings.filterwarnings("ignore", "The following (rank|alpha)_pattern keys", RuntimeWarning)
             adapter = get_peft_model(model, config)
     except ValueError as exc:
         raise ModelError("model.adapter", " ".join(str(exc).split())[:300], "names of layers of this model") from exc
@@ -125,7 +128,8 @@ def attach(model: HuggingFaceModel, config: PeftConfig) -> None:
 def save_adapter(model: HuggingFaceModel, folder: Path) -> None:
     """Write the adapter as peft does, and beside it which base model it belongs to. ModelError when it is empty."""
     assert model.adapter is not None
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state().items()}
+    # A copy of each: tied ones share their memory, which a file of safetensors does not allow.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in model.state().items()}
     if not tensors or not all(tensor.numel() for tensor in tensors.values()):
         raise ModelError(folder, "an adapter without weights", "what was trained", "Gather sharded weights first.")
     base = Path(model.model.name_or_path).resolve()
@@ -139,27 +143,55 @@ def save_adapter(model: HuggingFaceModel, folder: Path) -> None:
     files.write_json(folder / ADAPTER_BASE, record)
 
 
+def resize_for_adapter(model: PreTrainedModel, folder: Path) -> None:
+    """Give a base model as many rows of embeddings as the adapter was trained with, where it brings rows of its own.
+
+    ModelError where it brings them for one of two tables alone: the new rows of the other would be random.
+    """
+    table, head = model.get_input_embeddings(), model.get_output_embeddings()
+    places = [
+        f"base_model.model.{name}." for name, module in model.named_modules() if module is table or module is head
+    ]
+    weights = {n: shape for n, shape in read_shapes(folder).items() if n.endswith("weight") and ".lora_" not in n}
+    rows = [next((shape[0] for n, shape in weights.items() if n.startswith(place)), None) for place in places]
+    sizes = {number for number in rows if number and number != table.num_embeddings}
+    if not sizes:
+        return
+    tied = head is None or head.weight is table.weight
+    if len(sizes) > 1 or (not tied and not all(rows)):
+        do = "Save the adapter again with modules_to_save for both, or with peft's save_embedding_layers=True."
+        found = "a resized vocabulary, with rows for one of the two tables of embeddings"
+        raise ModelError(folder / ADAPTER_WEIGHTS, found, "input embeddings and output head", do)
+    model.resize_token_embeddings(sizes.pop(), mean_resizing=False)
+
+
 def load_adapter(model: HuggingFaceModel, folder: Path) -> None:
     """Put the adapter of a folder on its base model, in place. ModelError: another kind, or not all of its weights."""
-    config = PeftConfig.from_pretrained(str(folder))
-    if config.peft_type not in (PeftType.LORA, PeftType.PROMPT_TUNING):
-        raise ModelError(folder, f"an adapter of type {config.peft_type}", "LORA or PROMPT_TUNING")
-    config.inference_mode = False
+    config = read_adapter_config(folder, model.model, read_shapes(folder))
     config.base_model_name_or_path = model.model.name_or_path
-    attach(model, config)
+    try:
+        attach(model, config)
+    except ModelError:
+        raise
+    except Exception as exc:  # of settings that are right by themselves and not for this model
+        raise unloadable(folder, exc, "an adapter for its base model") from exc
     load_adapter_weights(model, folder)
 
 
 def load_adapter_weights(model: HuggingFaceModel, folder: Path) -> None:
     """Replace the weights of the model's adapter by those in `folder`. ModelError unless they are the same by name and
-    shape."""
+    shape; those of resized or adapted embeddings may be among them, and are then part of the adapter from now on."""
     try:
         tensors = load_file(folder / ADAPTER_WEIGHTS)
     except (OSError, SafetensorError) as exc:
         raise ModelError(folder / ADAPTER_WEIGHTS, str(exc), "the weights of an adapter") from exc
-    shapes, found = ({name: tuple(t.shape) for name, t in part.items()} for part in (model.state(), tensors))
-    differing = sorted(dict(shapes.items() ^ found.items()))
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state().items()}
+    model.keeps_embeddings = model.keeps_embeddings or bool(found.keys() - shapes.keys())
+    allowed = {name: tuple(tensor.shape) for name, tensor in model.state().items()}
+    differing = sorted(dict((shapes.items() - found.items()) | (found.items() - allowed.items())))
     if differing:
+        model.keeps_embeddings = False
         text = f"other weights than its settings ask for ({', '.join(differing[:3])})"
         raise ModelError(folder / ADAPTER_WEIGHTS, text, f"{len(shapes)} tensors of their shapes", "Save it again.")
     set_peft_model_state_dict(model.adapter, tensors)

@@ -98,7 +98,8 @@ def base_folder(folder: Path, needs_weights: bool = True) -> Path:
     do = f"Put it back, or change base_model_name_or_path in {ADAPTER}."
     base = EMBEDDED if named == "base" else Path(named)
     if is_adapter(base) or not os.path.isfile(base / CONFIG):
-        raise ModelError(folder, f"an adapter whose base model {named} is no model folder here", "its base model", do)
+        found = f"an adapter whose base model {named[:200]} is no model folder here"
+        raise ModelError(folder, found, "its base model", do)
     base = model_folder(str(base), needs_weights)
     known = record.get("fingerprint")
     if known and needs_weights and known != recorded_fingerprint(base):

@@ -71,6 +71,7 @@ class HuggingFaceModel:
         self.tokenizer = tokenizer
         self.codec = codec
         self.adapter: PeftModel | None = None
+        self.keeps_embeddings = False  # whether the adapter brings the tables of embeddings that it was trained with
         self.alone_because: str | None = None
         self.windows = windows_of(model.config)[0]
         # The folder's own may penalise repetition or sample, and generate() would take every such value from it. A pad
@@ -193,7 +194,9 @@ class HuggingFaceModel:
         if self.adapter is not None:
             from peft import get_peft_model_state_dict
 
-            found: dict[str, Tensor] = get_peft_model_state_dict(self.adapter, save_embedding_layers=False)
+            found: dict[str, Tensor] = get_peft_model_state_dict(
+                self.adapter, save_embedding_layers=self.keeps_embeddings
+            )
             return found
         tensors: dict[str, Tensor] = {}
         seen = set()

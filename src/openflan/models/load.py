@@ -79,12 +79,14 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
     base = base_folder(folder)
     load_config(base)
     model = _load_weights(base, getattr(torch, settings.dtype), settings.attention)
+    if is_adapter(folder):
+        from openflan.models.adapters import load_adapter, resize_for_adapter
+
+        resize_for_adapter(model, folder)
     tokenizer_folder = folder if (folder / "tokenizer_config.json").is_file() else base
     tokenizer, ends = load_tokenizer(str(tokenizer_folder)), end_ids(folder) or end_ids(base)
     loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template, needs_packs, ends)
     if is_adapter(folder):
-        from openflan.models.adapters import load_adapter
-
         load_adapter(loaded, folder)
         loaded.check_parity(folder, needs_packs)
     if settings.attention is None and loaded.alone_because is None:
@@ -139,8 +141,11 @@ def wrap(
     codec = codec_of(tokenizer, where, separator, chat_template, ends)
     rows = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
     if codec.vocab_size > rows:
+        do = (
+            "Use the tokenizer the model was trained with; save an adapter with its embeddings (save_embedding_layers)."
+        )
         found = f"a tokenizer whose highest id is {codec.vocab_size - 1} and a model with {rows} rows of embeddings"
-        raise ModelError(where, found, "every id to have an embedding", "Use the tokenizer the model was trained with.")
+        raise ModelError(where, found, "every id to have an embedding", do)
     wrapped = HuggingFaceModel(model, tokenizer, codec)
     wrapped.check_parity(where, needs_packs)
     return wrapped
