@@ -216,6 +216,30 @@ def test_a_label_that_the_harness_generates_becomes_a_choice(tmp_path, catalog):
     assert load_catalog(found.cards).task("tides").card.answer.options == ("calm", "rough")
 
 
+def test_a_right_option_that_always_has_one_place(tmp_path, catalog):
+    text = (
+        BASE
+        + """\
+task: tides
+doc_to_text: "{% set cue = 'So:' %}{{ note + '\\n' + cue }}"
+doc_to_choice: "{{[wrong1, wrong2, right]}}"
+doc_to_target: 2
+"""
+    )
+    found = run(tmp_path, text, catalog)
+    assert found.notes[0].reason == (
+        "the right option is always in place 2, counted from 0: options are shuffled, once and for all"
+    )
+    task = load_catalog(found.cards).task("tides")
+    rows = [{"note": "Fog", "wrong1": "a", "wrong2": "b", "right": "c"}] * 300
+    examples, _ = adapt(task, rows, "test")
+    assert {example.answer.options[example.answer.gold] for example in examples} == {"c"}
+    places = [example.answer.gold for example in examples]
+    assert [places.count(place) for place in range(3)] == [89, 118, 93]
+    assert adapt(task, rows, "test")[0] == examples
+    assert render(examples[0], task, task.completion).input == "Fog\nSo:"
+
+
 @pytest.mark.parametrize("start", ["", " ", "\\n", "\\n  ", "\\t", "\\n\\n \\n"])
 def test_a_card_keeps_white_space(tmp_path, catalog, start):
     text = BASE + f'task: tides\ndoc_to_text: "{start}{{{{note}}}}:  \\n  so,\\t \\nnow? \\n"\n'
@@ -238,17 +262,21 @@ def test_a_finding_of_style_is_a_warning(tmp_path, catalog):
     ("line", "reason"),
     [
         ("doc_to_text: !function utils.text", "doc_to_text is a Python function, utils.text"),
-        ("doc_to_target: 3", "the right option always stands in the same place"),
+        ("doc_to_target: 3\ndoc_to_choice: [a, b]", "the right option is the same in every row"),
+        (
+            "doc_to_target: 0\ndoc_to_text: '{{note}} {{choices.text[0]}}?'",
+            "the right option always stands in the same place of the prompt",
+        ),
         ("doc_to_text: 0", "a prompt that differs from option to option"),
         ("output_type: loglikelihood_rolling", "output_type loglikelihood_rolling"),
         ('doc_to_text: "{{note}} {{key}}"', "the gold in the prompt"),
-        ('doc_to_text: "{% set a = note %}{{a}}"', "the tag set"),
+        ('doc_to_text: "{% set a = note[0] %}{{a}}"', "the tag set"),
         ("doc_to_choice: \"{{[note ~ 'a', note ~ 'b']}}\"", "options that are computed from several columns"),
     ],
 )
 def test_what_cannot_be_carried_over_is_told_and_no_card_is_written(tmp_path, catalog, line, reason):
-    key = line.split(":")[0]
-    lines = [each for each in TASK.splitlines() if not each.startswith(key)]
+    keys = tuple(each.split(":")[0] for each in line.split("\n"))
+    lines = [each for each in TASK.splitlines() if not each.startswith(keys)]
     found = run(tmp_path, "\n".join([*lines, line]), catalog)
     assert found.cards == ()
     assert reason in found.notes[-1].reason

@@ -51,7 +51,7 @@ templates:
     name: write
   1f: !Template
     answer_choices: calm ||| rough
-    jinja: "{% set n = note %}{{ n }} Sea? ||| {{ answer_choices[label] }}"
+    jinja: "{% set n = note[0] %}{{ n }} Sea? ||| {{ answer_choices[label] }}"
     metadata: !TemplateMetadata {original_task: true, metrics: [Accuracy]}
     name: sets
   20: !Template

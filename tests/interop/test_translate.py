@@ -26,6 +26,7 @@ def expression(source: str):
         ("{{ hints | join(', ') }}", '{{ hints | join(", ") }}'),
         ("{{ 'So: ' ~ note ~ '!' }}", "So: {{ note }}!"),
         ("{{ 'So: ' + note }}", "So: {{ note }}"),
+        ("{% set cue = 'So: ' %}{{ cue + note }}{{ cue }}{% set cue = 2 %}{{ cue }}", "So: {{ note }}So: 2"),
         ("{{ 'a' if kind == 2 else note }}", '{% if kind == "2" %}a{% else %}{{ note }}{% endif %}'),
         (
             "{% if not a or b != -1 %}x{% elif c in 'uv' %}y{% else %}z{% endif %}",
@@ -46,7 +47,8 @@ def test_what_can_be_said(foreign, ours):
 @pytest.mark.parametrize(
     ("foreign", "reason"),
     [
-        ("{% set x = 1 %}{{ x }}", "the tag set"),
+        ("{% set x = note %}{{ x }}", "the tag set"),
+        ("{% if note %}{% set x = 1 %}{% endif %}{{ x }}", "the tag set"),
         ("{% macro m() %}a{% endmacro %}", "the tag macro"),
         ("{% for a in b %}{% for c in d %}{{ c }}{% endfor %}{% endfor %}", "a loop in a loop"),
         ("{% for a in b if a %}{{ a }}{% endfor %}", "for with a condition"),

@@ -100,7 +100,7 @@ def _draft(
     if kind not in ("multiple_choice", "generate_until"):
         raise NotCarried(f"output_type {kind}")
     answer = _choice(config) if kind == "multiple_choice" else _text(config)
-    gold = answer.get("gold") or answer["references"]
+    gold = answer["gold"] if answer["kind"] == "choice" else answer["references"]
 
     def replaced(node: nodes.Expr) -> str | None:
         if column(node) == gold:
@@ -116,6 +116,8 @@ def _draft(
     text = f"{{{{ {text} }}}}" if _ONE_COLUMN.fullmatch(text) else text
     gap = " " if after and not text.endswith((" ", "\n")) else ""
     prompt = translator.template(parse_jinja(f"{before}{text}{gap}{after}"))
+    if isinstance(gold, int) and not {*answer["options_from"]}.isdisjoint(columns.fields.values()):
+        raise NotCarried("the right option always stands in the same place of the prompt")
     template = {"id": TEMPLATE, "input": prompt}
     hub, subset = str(config.get("dataset_path", "")), config.get("dataset_name")
     keys: dict[str, Any] = {
@@ -126,6 +128,9 @@ def _draft(
         "licence": NO_LICENCE,
     }
     scored, notes = scoring(config, answer)
+    if isinstance(gold, int):
+        what = f"the right option is always in place {gold}, counted from 0: options are shuffled, once and for all"
+        notes.insert(0, Note("doc_to_target", "changed", what))
     if answer["kind"] == "text" and (isinstance(config["doc_to_target"], list) or "[" in str(config["doc_to_target"])):
         columns.lists[answer["references"]] = 1
     made_from = f"{path.name} (lm-evaluation-harness)"
@@ -142,8 +147,10 @@ def _choice(config: Mapping[str, Any]) -> dict[str, Any]:
         options = {"options_from": [choices]} if _ONE_COLUMN.fullmatch(choices) else options_of(choices)
     else:
         raise NotCarried("no doc_to_choice")
-    if isinstance(target, int):
-        raise NotCarried("the right option always stands in the same place")
+    if isinstance(target, int) or (isinstance(target, str) and target.isdecimal()):
+        if "options" in options:
+            raise NotCarried("the right option is the same in every row")
+        return {"kind": "choice", **options, "gold": int(target)}
     if not isinstance(target, str):
         raise NotCarried("doc_to_target is no text")
     node = nodes.Name(target, "load") if _ONE_COLUMN.fullmatch(target) else only_expression(parse_jinja(target))

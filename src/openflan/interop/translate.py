@@ -119,15 +119,24 @@ class Translator:
     columns: Columns
     replaced: Callable[[nodes.Expr], str | None] = lambda node: None
     loop_names: set[str] = field(default_factory=set)
+    named: dict[str, nodes.Const] = field(default_factory=dict)
 
     def template(self, body: Sequence[nodes.Node]) -> str:
         """Our source for a whole template, its text as it stands. NotCarried where our own compiler refuses it."""
         try:
-            source = self._body(body)
+            source = "".join("" if self._sets(node) else self._statement(node) for node in body)
             compile_pattern(source, "the translation")
         except CatalogError as exc:
             raise NotCarried(exc.found) from exc
         return source
+
+    def _sets(self, node: nodes.Node) -> bool:
+        """Whether a statement gives a text or a number a name, for the statements after it."""
+        if not isinstance(node, nodes.Assign) or not isinstance(node.target, nodes.Name):
+            return False
+        if constant(node.node) is not None:
+            self.named[node.target.name] = nodes.Const(constant(node.node))
+        return constant(node.node) is not None
 
     def _body(self, body: Sequence[nodes.Node]) -> str:
         return "".join(self._statement(node) for node in body)
@@ -152,20 +161,30 @@ class Translator:
         raise NotCarried(f"the tag {_tag(node)}")
 
     def _output(self, node: nodes.Node) -> str:
+        node = self._named(node)
         if isinstance(node, nodes.TemplateData):
             return plain_text(node.data)
         if isinstance(node, nodes.Const) and isinstance(node.value, str | int):
             return plain_text(str(node.value))
         if isinstance(node, nodes.Concat):
             return "".join(map(self._output, node.nodes))
-        if isinstance(node, nodes.Add) and any(isinstance(c.value, str) for c in node.find_all(nodes.Const)):
+        if isinstance(node, nodes.Add) and self._joins_text(node):
             return self._output(node.left) + self._output(node.right)
         if isinstance(node, nodes.CondExpr):
             other = f"{{% else %}}{self._output(node.expr2)}" if node.expr2 is not None else ""
             return f"{{% if {self._expression(node.test)} %}}{self._output(node.expr1)}{other}{{% endif %}}"
         return f"{{{{ {self._expression(node)} }}}}"
 
+    def _joins_text(self, node: nodes.Add) -> bool:
+        """Whether one of its parts is a text, so that `+` means one after the other."""
+        parts = [self._named(part) for part in node.find_all((nodes.Const, nodes.Name))]
+        return any(isinstance(part, nodes.Const) and isinstance(part.value, str) for part in parts)
+
+    def _named(self, node: nodes.Node) -> nodes.Node:
+        return self.named.get(node.name, node) if isinstance(node, nodes.Name) else node
+
     def _expression(self, node: nodes.Node) -> str:
+        node = self._named(node)
         if isinstance(node, nodes.Expr) and (put := self.replaced(node)) is not None:
             return put
         path = column(node)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from openflan.errors import CatalogError, DataError, did_you_mean
+from openflan.streams import stream
 from openflan.tasks.card import ChoiceAnswer, TextAnswer
 from openflan.tasks.catalog import Task, check_task
 from openflan.tasks.example import Choice, Example, Field, Text, source_row
@@ -146,12 +147,18 @@ def _example(task: Task, row: Row, uid: str, where: str) -> Example:
     fields: dict[str, Field] = {name: _field(lookup(row, key, where), key, where) for name, key in card.fields.items()}
     fields.update(task.constants)
     if isinstance(card.answer, ChoiceAnswer):
-        return Example(uid, task.name, fields, _choice(card.answer, row, where))
+        return Example(uid, task.name, fields, _choice(card.answer, row, uid, where))
     return Example(uid, task.name, fields, _text(card.answer, row, where))
 
 
-def _choice(answer: ChoiceAnswer, row: Row, where: str) -> Choice:
+def _choice(answer: ChoiceAnswer, row: Row, uid: str, where: str) -> Choice:
     options = answer.options or _row_options(answer.options_from or (), row, where)
+    if isinstance(answer.gold, int):
+        if answer.gold >= len(options):
+            raise DataError(where, f"{len(options)} options", f"the right one in place {answer.gold}, counted from 0")
+        order = list(range(len(options)))
+        stream(0, "options", uid).shuffle(order)  # of the row alone: the same in every run
+        return Choice(tuple(options[i] for i in order), order.index(answer.gold))
     found = lookup(row, answer.gold, where)
     known: Sequence[Any]
     if answer.gold_values is not None:

@@ -85,13 +85,14 @@ class ChoiceAnswer(Strict):
     """Options are fixed words (`options`), or the row's own (`options_from`: names of fields, or of one list field).
 
     `gold` names the row's field that holds the index, a bool, the option's own text, a value that `gold_values` lists
-    in option order, or one that the row itself lists in option order (`gold_values_from: choices.label`).
+    in option order, or one that the row itself lists in option order (`gold_values_from: choices.label`). A number in
+    its place says where the right option always stands among a row's own; they are then shuffled.
     """
 
     kind: Literal["choice"]
     options: tuple[str, ...] | None = None
     options_from: tuple[str, ...] | None = None
-    gold: str
+    gold: str | Annotated[int, Field(strict=True, ge=0)]
     gold_values: tuple[str | int | bool, ...] | None = None
     gold_values_from: str | None = None
     digits_are_index: bool = False
@@ -103,6 +104,10 @@ class ChoiceAnswer(Strict):
             raise ValueError("give either `options` (fixed words) or `options_from` (fields of the row)")
         if self.gold_values is not None and self.gold_values_from is not None:
             raise ValueError("give either `gold_values` or `gold_values_from`, not both")
+        if isinstance(self.gold, int) and (self.options is not None or self.gold_values or self.gold_values_from):
+            raise ValueError(
+                "a number for `gold` goes with `options_from` alone: fixed options would always be the same"
+            )
         if self.digits_are_index and (self.gold_values is not None or self.gold_values_from is not None):
             raise ValueError("`digits_are_index` has no meaning beside `gold_values` or `gold_values_from`")
         if self.options is not None and (len(self.options) < 2 or len(set(self.options)) < len(self.options)):

@@ -144,6 +144,8 @@ def _with_other_golds(task: Task, row: Mapping[str, Any], before: Example) -> It
     """The sample with every other value that its gold could have; with a sentinel in place of free text."""
     answer = task.card.answer
     name = answer.gold if isinstance(answer, ChoiceAnswer) else answer.references
+    if isinstance(name, int):
+        return  # the same in every row
     try:
         found = lookup(row, name)
         golds: Sequence[Any]
