@@ -269,6 +269,7 @@ def test_it_stops_at_the_end_of_text_and_leaves_it_out(kind):
     assert len(text) == 12
     stop = text[5]
     object.__setattr__(model.codec, "eos_id", stop)
+    object.__setattr__(model.codec, "ends", (stop,))
     stopped = model.generate(PROMPTS, 12)
     assert stopped[0] == text[: text.index(stop)]
     assert stopped == [one_by_one(model, prompt, 12) for prompt in PROMPTS]

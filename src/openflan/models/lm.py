@@ -20,6 +20,7 @@ from transformers import (
 
 from openflan.errors import ModelError
 from openflan.models.attention import SEGMENTED, flatten
+from openflan.models.generation import Way, find_way, padded_left
 from openflan.models.parity import draw_ids, find_windows, first_difference
 from openflan.models.recompute import policy
 from openflan.models.windows import Windows, max_positions, text_config, windows_of
@@ -74,6 +75,7 @@ class HuggingFaceModel:
         self.keeps_embeddings = False  # whether the adapter brings the tables of embeddings that it was trained with
         self.alone_because: str | None = None
         self.windows = windows_of(model.config)[0]
+        self.writes: Way | None = None
         # The folder's own may penalise repetition or sample, and generate() would take every such value from it. A pad
         # id that is also the end would, in a saved folder, hide the ends of texts from whoever reads it.
         pad = tokenizer.pad_token_id if tokenizer is not None else None
@@ -169,24 +171,35 @@ class HuggingFaceModel:
     def generate(
         self, prompts: Sequence[Sequence[int]], max_new_tokens: int, stop: Sequence[str] = ()
     ) -> list[list[int]]:
-        """See LanguageModel. Prompts are padded on the left; positions count from each prompt's own start."""
-        width = max(map(len, prompts))
-        eos, device = self.codec.eos_id, self.model.device
-        ids = torch.tensor([[eos] * (width - len(p)) + list(p) for p in prompts], device=device)
-        mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=device)
+        """See LanguageModel. How prompts are written to at once is found out at the first call
+        (`models/generation.py`)."""
+        self.writes = self.writes or find_way(self)
+        groups: dict[int, list[int]] = {}
+        for number, prompt in enumerate(prompts):
+            groups.setdefault(0 if self.writes.padded else len(prompt), []).append(number)
+        texts: dict[int, list[int]] = {}
+        for numbers in groups.values():
+            some = [list(prompts[number]) for number in numbers]
+            texts |= zip(numbers, self._generate(some, max_new_tokens, stop, self.writes.cached), strict=True)
+        return [texts[number] for number in range(len(prompts))]
+
+    def _generate(
+        self, prompts: list[list[int]], max_new_tokens: int, stop: Sequence[str], cached: bool
+    ) -> list[list[int]]:
+        inputs = padded_left(prompts, self.codec.eos_id, self.model.device)
+        width = inputs["input_ids"].shape[1]
         stopping = StoppingCriteriaList([_AtText(self.codec, stop, width)] if stop else [])
         out = self.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
+            **inputs,
             max_new_tokens=max_new_tokens,
             do_sample=False,
             num_beams=1,
+            use_cache=cached,
             eos_token_id=list(self.codec.ends),
-            pad_token_id=eos,
+            pad_token_id=self.codec.eos_id,
             stopping_criteria=stopping,
         )
-        texts = out[:, width:].tolist()
-        return [self.codec.until_end(text) for text in texts]
+        return [self.codec.until_end(text) for text in out[:, width:].tolist()]
 
     def state(self, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
         """What a saved folder holds: the adapter's weights as peft names them, or all weights and buffers as `dtype`,

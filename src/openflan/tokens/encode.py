@@ -127,7 +127,7 @@ def _room(prompt: Prompt, num_ids: int, codec: Codec, lengths: Lengths) -> int:
     texts = [prompt.target, *prompt.options]
     if min(num_ids, room) + 2 * max(len(text.encode()) for text in texts) <= total:  # a byte never makes two tokens
         return room
-    return min(room, total - max(map(len, codec.encode_many(texts))))
+    return min(room, total - max(map(len, codec.encode_targets(texts))))
 
 
 def training_ids(fitted: Fitted, codec: Codec) -> tuple[tuple[int, ...], int]:
