@@ -104,11 +104,11 @@ def test_the_claims_are_against_both_untuned_prompts(results: StudyResults) -> N
 
 
 def test_a_title_says_how_many_examples_were_shown(results: StudyResults) -> None:
-    assert "Zero-shot score on each held-out cluster (percent)" in shown(results)
+    assert "Zero-shot on the held-out cluster (percent)" in shown(results)
     asked = results.asked.model_copy(update={"num_shots": 2})
-    assert "2-shot score on each held-out cluster (percent)" in shown(results.model_copy(update={"asked": asked}))
+    assert "2-shot on the held-out cluster (percent)" in shown(results.model_copy(update={"asked": asked}))
     output = shown(results.model_copy(update={"asked": None}))  # an earlier version did not say
-    assert "Score on each held-out cluster (percent)" in output and "shot" not in output
+    assert "Scores on the held-out cluster (percent)" in output and "shot" not in output
 
 
 def test_the_terminal_table_fits_eighty_columns(results: StudyResults) -> None:

@@ -10,7 +10,7 @@ import io
 import textwrap
 from typing import TYPE_CHECKING, Any
 
-from openflan.report.tables import MISSING, headline, interval, percent, words
+from openflan.report.tables import MISSING, interval, percent, shots, words
 from openflan.study.compare import MAJORITY, SHUFFLED, TUNED, UNTUNED, StudyResults
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def headline_chart(results: StudyResults) -> str:
             f"{words(row.held_out)}, {row.arm}: {percent(row.score)} {interval(row.low, row.high)}".rstrip()
             for row in results.rows
         )
-        return _svg(figure, "headline", f"{headline(results.asked)}, by arm", described)
+        return _svg(
+            figure, "headline", f"{shots(results.asked).capitalize()} on each held-out cluster, by arm", described
+        )
 
 
 def template_chart(results: StudyResults) -> str:

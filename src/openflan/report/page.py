@@ -21,7 +21,7 @@ def report_html(results: StudyResults, title: str | None = None) -> str:
         task_rows.setdefault((row.held_out, row.task), {})[row.arm] = row
     remarked = [(row, tables.remarks(row)) for row in results.tasks]
     return environment.get_template("page.html.j2").render(
-        title=title or f"OpenFLAN: {tables.headline(results.asked).lower()}",
+        title=title or f"OpenFLAN: {tables.shots(results.asked)} on held-out clusters",
         results=results,
         tables=tables,
         gaps=tables.sort_differences(results),

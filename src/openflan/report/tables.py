@@ -130,17 +130,12 @@ def reading(claim: Difference) -> str:
 
 
 def shots(asked: Asked | None) -> str:
-    """How many solved examples a prompt had, as a title begins; empty where the results do not say.
+    """What is shown, by how many solved examples a prompt had; "scores" where the results do not say.
 
-    >>> shots(Asked(num_shots=0, prompt="templates", cluster_mean="tasks")), shots(None)
-    ('zero-shot', '')
+    >>> shots(Asked(num_shots=2, prompt="templates", cluster_mean="tasks")), shots(None)
+    ('2-shot', 'scores')
     """
-    return "" if asked is None else f"{asked.num_shots}-shot" if asked.num_shots else "zero-shot"
-
-
-def headline(asked: Asked | None) -> str:
-    """What the first table and chart show."""
-    return " ".join((*filter(None, [shots(asked)]), "score on each held-out cluster")).capitalize()
+    return "scores" if asked is None else f"{asked.num_shots}-shot" if asked.num_shots else "zero-shot"
 
 
 def remarks(task: TaskRow | TaskResult, limit: int | None = None, in_nats: bool = True) -> list[str]:
@@ -171,7 +166,9 @@ def results_table(results: StudyResults) -> RenderableType:
 
     from openflan.report.terminal import Fitting
 
-    scores = Table(box=box.SIMPLE_HEAD, padding=0, title=f"{headline(results.asked)} (percent)")
+    scores = Table(
+        box=box.SIMPLE_HEAD, padding=0, title=f"{shots(results.asked).capitalize()} on the held-out cluster (percent)"
+    )
     scores.add_column("held out")
     for arm in results.arms:
         heading = Text(textwrap.fill(arm, len("[49.0, 57.2]")), justify="right")
