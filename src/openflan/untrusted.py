@@ -50,16 +50,22 @@ Tags = Mapping[str, Callable[[Any], Any]]
 
 
 def read_regular(path: Path, max_bytes: int) -> str:
-    """The text of a regular file in UTF-8: no folder, no device and no pipe, which could block or never end."""
+    """The text of a regular file in UTF-8."""
+    size = check_regular(path)
+    with open(path, "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"{max(size, len(content)):,} bytes where at most {max_bytes:,} can be read")
+    return content.decode("utf-8-sig")
+
+
+def check_regular(path: Path) -> int:
+    """The bytes of a regular file: no folder, no device and no pipe, which could block or never end."""
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe, a socket or a device"
         raise ValueError(f"{kind} in place of a file")
-    with open(path, "rb") as file:
-        content = file.read(max_bytes + 1)
-    if len(content) > max_bytes:
-        raise ValueError(f"{max(found.st_size, len(content)):,} bytes where at most {max_bytes:,} can be read")
-    return content.decode("utf-8-sig")
+    return found.st_size
 
 
 def path_text(given: str | os.PathLike[str]) -> str:
@@ -187,14 +193,18 @@ def shown(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
-def json_value(text: str) -> Any:
-    """The value of a JSON text. NaN and infinities are numbers, as Python writes them: who needs finite ones checks.
+def json_value(text: str, keys_once: bool = False) -> Any:
+    """The value of a JSON text. With `keys_once` a key that an object has twice is an error. NaN and infinities are
+    numbers, as Python writes them: who needs finite ones checks.
 
     >>> json_value('{"a": [1, null, NaN]}')
     {'a': [1, None, nan]}
     """
     try:
-        value = json.loads(text, parse_int=_integer if _MANY_DIGITS.search(text) else None)
+        if keys_once:
+            value = _KEYS_ONCE.decode(text)
+        else:
+            value = json.loads(text, parse_int=_integer if _MANY_DIGITS.search(text) else None)
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} levels") from None
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth_above(value, MAX_DEPTH):
@@ -204,10 +214,21 @@ def json_value(text: str) -> Any:
     return value
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {shown(next(name for name in names if names.count(name) > 1))} twice")
+    return value
+
+
 def _integer(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"a number of {len(digits):,} digits")
     return int(digits)
+
+
+_KEYS_ONCE = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_once)
 
 
 def _depth_above(value: Any, levels: int) -> bool:

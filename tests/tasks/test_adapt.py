@@ -1,12 +1,15 @@
 import json
+import math
 from collections import Counter
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from openflan.errors import CatalogError, DataError
 from openflan.tasks import odd_rows
-from openflan.tasks.adapt import adapt, iter_examples, load_examples
+from openflan.tasks.adapt import _columns, adapt, iter_examples, load_examples
 from openflan.tasks.catalog import load_catalog
 from openflan.tasks.example import Choice, Example, Text
 
@@ -274,3 +277,63 @@ def test_rows_of_a_choice_with_the_same_input_stay_apart(make_task, tmp_path):
     (tmp_path / "mood").mkdir()
     (tmp_path / "mood" / "validation.jsonl").write_text('{"text": "t", "label": 0}\n{"text": "t", "label": 1}\n')
     assert [example.answer.gold for example in iter_examples(make_task(), "test", tmp_path)] == [0, 1]
+
+
+def test_numbers_that_are_none_are_dropped_and_counted(make_task):
+    rows = [{"text": value, "label": 0} for value in (1.5, math.nan, math.inf, ["a", math.nan])]
+    examples, dropped = adapt(make_task(), rows, "train")
+    assert [example.fields["text"] for example in examples] == ["1.5"]
+    assert dropped == {"text is nan": 2, "text is inf": 1}
+
+
+def test_names_with_dots_are_columns_or_ways_into_objects(make_task):
+    task = make_task(
+        answer={"kind": "text", "references": "answers.text"}, fields={"year": "meta.date.year"}, metrics=["f1"]
+    )
+    rows = [
+        {"answers.text": ["a"], "meta.date": {"year": 1}},
+        {"answers": {"text": ["b"]}, "meta": {"date.year": 2, "date": 5}},
+        {"answers": [{"text": "c"}, {"text": "d"}], "meta.date.year": 3},
+    ]
+    examples, _ = adapt(task, rows, "train")
+    assert [(e.fields["year"], e.answer.references) for e in examples] == [
+        ("1", ("a",)),
+        ("2", ("b",)),
+        ("3", ("c", "d")),
+    ]
+    with pytest.raises(DataError, match=r"no field 'meta.date.year'"):
+        adapt(task, [{"answers.text": ["a"], "meta.date": {"month": 1}}], "train")
+
+
+def test_labels_that_are_floats(make_task):
+    answer = {"kind": "choice", "options": ["sad", "glad"], "gold": "label", "gold_values": [0.0, 1.0]}
+    examples, _ = adapt(make_task(answer=answer), [{"text": "t", "label": 1.0}], "train")
+    assert examples[0].answer_text == "glad"
+
+
+def test_a_label_column_with_an_empty_cell(make_task, tmp_path):
+    (tmp_path / "mood").mkdir()
+    (tmp_path / "mood" / "validation.csv").write_text("text,label\nfine,1\nbad,\n")
+    with pytest.raises(DataError, match=r"row 1: found label = '1'.*look for an empty cell"):
+        list(iter_examples(make_task(), "test", tmp_path))
+
+
+def test_a_damaged_column_that_no_card_names_is_no_matter(make_task, tmp_path):
+    (tmp_path / "mood").mkdir()
+    far = pa.array([2**30], pa.int32()).cast(pa.date32())
+    pq.write_table(pa.table({"text": ["a"], "label": [1], "seen": far}), tmp_path / "mood" / "validation.parquet")
+    assert [example.fields for example in iter_examples(make_task(), "test", tmp_path)] == [{"text": "a"}]
+
+
+def test_every_column_that_a_card_names_is_read(make_task, tmp_path):
+    task = make_task(
+        answer={"kind": "choice", "options_from": ["a", "b"], "gold": "gold", "gold_values_from": "names"},
+        fields={"text": "said.text"},
+        drop_if={"bad": [True]},
+        keep_if={"language": ["en"]},
+    )
+    row = {"said": {"text": "t"}, "a": "x", "b": "y", "gold": "B", "names": ["A", "B"], "bad": False, "language": "en"}
+    (tmp_path / "mood").mkdir()
+    pq.write_table(pa.Table.from_pylist([{**row, "other": 1}]), tmp_path / "mood" / "validation.parquet")
+    assert [example.answer_text for example in iter_examples(task, "test", tmp_path)] == ["y"]
+    assert _columns(task.card) == {"said.text", "a", "b", "gold", "names", "bad", "language"}

@@ -112,7 +112,7 @@ def test_names_of_fields_are_names_that_templates_can_use():
 def test_no_rows_and_no_columns_are_told():
     with pytest.raises(DataError, match="no rows"):
         columns_of([], "mood.csv")
-    with pytest.raises(DataError, match="no column of texts"):
+    with pytest.raises(DataError, match="no column of texts, numbers or lists of them"):
         columns_of([{"a": None}], "mood.csv")
 
 
@@ -156,3 +156,9 @@ def test_no_row_is_copied_into_the_card():
 def test_places_are_found_wherever_they_are():
     value = {"a": ["x", {"b": "y <fill in: z>"}], "c": "<fill in: d>", "e": 1}
     assert list(places_to_fill(value)) == ["a.1.b", "c"]
+
+
+def test_what_keeps_a_column_from_being_used_is_told():
+    rows = [{"text": "a", "messages": [{"role": "user"}]}, {"text": None, "messages": []}]
+    with pytest.raises(DataError, match=r"lists of them: text has nulls, messages has lists of objects; expected"):
+        columns_of(rows, "rows")

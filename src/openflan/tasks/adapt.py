@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +12,12 @@ from typing import Any
 
 from openflan.errors import CatalogError, DataError, did_you_mean
 from openflan.streams import stream
-from openflan.tasks.card import ChoiceAnswer, TextAnswer
+from openflan.tasks.card import Card, ChoiceAnswer, TextAnswer
 from openflan.tasks.catalog import Task, check_task
 from openflan.tasks.example import Choice, Example, Field, Text, source_row
 from openflan.tasks.sources import SourceRow, iter_rows
 from openflan.tasks.splits import Split
+from openflan.untrusted import shown
 
 Row = Mapping[str, Any]
 RowFunction = Callable[[Row], Row | list[Row]]
@@ -48,7 +50,7 @@ def iter_examples(
     `only` are uids of examples: the others are left out.
     """
     check_task(task)
-    rows = iter_rows(task, split, data_root)
+    rows = iter_rows(task, split, data_root, _columns(task.card))
     dropped = Counter() if dropped is None else dropped
     if isinstance(task.card.answer, TextAnswer) and split in ("dev", "test"):
         return (e for e in _merged(_adapt(task, rows, dropped), dropped) if only is None or e.uid in only)
@@ -114,25 +116,53 @@ def outcome(reason: str) -> str:
     return reason if reason == MERGED else f"dropped: {reason}"
 
 
+def _columns(card: Card) -> frozenset[str] | None:
+    """The names that a card looks up in a row; None where a row function may look up any."""
+    if card.adapt is not None:
+        return None
+    answer = card.answer
+    names = [*card.fields.values(), *card.drop_if, *card.keep_if]
+    if isinstance(answer, TextAnswer):
+        return frozenset([*names, answer.references])
+    of_row = [answer.gold, answer.gold_values_from, *(answer.options_from or ())]
+    return frozenset([*names, *(name for name in of_row if isinstance(name, str))])
+
+
 def lookup(row: Row, name: str, where: str = "the row") -> Any:
-    """The value of a dotted name. In a list of objects the name is looked up in each.
+    """The value of a dotted name. In a list of objects the name is looked up in each. A name may itself hold dots, as
+    columns have them that were objects before: the longest that is there counts.
 
     >>> lookup({"choices": {"text": ["ice", "tea"]}}, "choices.text")
     ['ice', 'tea']
     >>> lookup({"turns": [{"q": "Who?"}, {"q": "Why?"}]}, "turns.q")
     ['Who?', 'Why?']
+    >>> lookup({"answers.text": ["tea"]}, "answers.text")
+    ['tea']
     """
     value: Any = row
-    for part in name.split("."):
+    rest = name
+    while rest:
+        first, _, rest = _known_part(value, rest)
         if isinstance(value, list):
-            value = [lookup(item, part, where) for item in value]
-        elif isinstance(value, Mapping) and part in value:
-            value = value[part]
+            value = [lookup(item, first, where) for item in value]
+        elif isinstance(value, Mapping) and first in value:
+            value = value[first]
         else:
+            part = first
             keys = [str(key) for key in value] if isinstance(value, Mapping) else []
             hint = did_you_mean(part, keys) if keys else ""
             raise DataError(where, f"no field {name!r}", "the fields that the card names", hint)
     return value
+
+
+def _known_part(value: Any, name: str) -> tuple[str, str, str]:
+    """The longest beginning of a dotted name that is a key of `value`, or its first part; and what follows."""
+    known = name
+    while isinstance(value, Mapping) and known not in value and "." in known:
+        known = known.rpartition(".")[0]
+    if not isinstance(value, Mapping) or known not in value:
+        return name.partition(".")
+    return known, ".", name[len(known) + 1 :]
 
 
 def _example(task: Task, row: Row, uid: str, where: str) -> Example:
@@ -140,10 +170,10 @@ def _example(task: Task, row: Row, uid: str, where: str) -> Example:
     for name, values in card.drop_if.items():
         found = lookup(row, name, where)
         if any(_same(found, value) for value in values):
-            raise _Dropped(f"{name} is {found!r}")
+            raise _Dropped(f"{name} is {shown(found)}")
     for name, values in card.keep_if.items():
         if not any(_same(lookup(row, name, where), value) for value in values):
-            raise _Dropped(f"{name} is not {' or '.join(map(repr, values))}")
+            raise _Dropped(f"{name} is not {' or '.join(map(shown, values))}")
     fields: dict[str, Field] = {name: _field(lookup(row, key, where), key, where) for name, key in card.fields.items()}
     fields.update(task.constants)
     if isinstance(card.answer, ChoiceAnswer):
@@ -174,8 +204,11 @@ def _choice(answer: ChoiceAnswer, row: Row, uid: str, where: str) -> Choice:
     matches = [i for i, value in enumerate(known) if _same(found, value)]
     if len(matches) != 1 or matches[0] >= len(options):
         indexes = range(len(options)) if known is options else ()
-        expected = " or ".join(repr(value) for value in (*indexes, *known))
-        raise DataError(where, f"{answer.gold} = {found!r}", expected, "Correct the row or the card's answer.")
+        expected = " or ".join(map(shown, (*indexes, *known)))
+        do = "Correct the row or the card's answer."
+        if isinstance(found, str) and found in map(str, (*indexes, *known)):
+            do = "In CSV a column is numbers only where every cell is one: look for an empty cell, or name the texts."
+        raise DataError(where, f"{answer.gold} = {shown(found)}", expected, do)
     return Choice(options, matches[0])
 
 
@@ -211,6 +244,8 @@ def _plain(value: Any, name: str, where: str) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise _Dropped(f"{name} is {value}")
         return str(value)
     raise DataError(where, f"{name} of type {type(value).__name__}", "text, a number, or a list of them")
 

@@ -93,7 +93,7 @@ class ChoiceAnswer(Strict):
     options: tuple[str, ...] | None = None
     options_from: tuple[str, ...] | None = None
     gold: str | Annotated[int, Field(strict=True, ge=0)]
-    gold_values: tuple[str | int | bool, ...] | None = None
+    gold_values: tuple[str | int | float | bool, ...] | None = None
     gold_values_from: str | None = None
     digits_are_index: bool = False
     """A text of digits in `gold` is an index, whatever the options are; otherwise it is an option's text."""

@@ -1,7 +1,8 @@
 """Rows from files: JSON Lines, a JSON list, CSV and TSV, each plain or packed (`.gz`, `.zst`), and Parquet.
 
-Files are read row by row, so that a large one is never in memory as a whole; a `.json` list is the exception. What is
-wrong with a file raises DataError naming the file and the row, counted from 1 without the heading.
+Files are read row by row, so that a large one is never in memory as a whole, and a row has a greatest size: what a
+stranger packed into a few bytes fills no memory, and a file of any length can be read. What is wrong with a file raises
+DataError naming the file and the row, counted from 1 without the heading.
 """
 
 from __future__ import annotations
@@ -12,30 +13,47 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TextIO, cast
 
 from openflan.errors import DataError, did_you_mean
+from openflan.tasks.parquet import parquet_file, parquet_rows
+from openflan.untrusted import check_regular, json_value
 
 Row = dict[str, Any]
 
 PACKED = ("", ".gz", ".zst")
 SUFFIXES = (*(kind + packed for kind in (".jsonl", ".json", ".csv", ".tsv") for packed in PACKED), ".parquet")
 
+MAX_LINE_BYTES = 16_000_000  # of a file's line, and of a row in a `.json` list
+MAX_NESTED = 500_000  # lists and objects in a row of JSON, which take a hundred times the memory of their text
 MAX_CELL_CHARACTERS = 10_000_000  # the csv module's own limit is 131,072, less than a long article
+MAX_COLUMNS = 5_000  # of CSV and TSV
+MAX_BLANK_LINES = 1_000_000  # one after another
+CHUNK = 400_000  # characters of a `.json` list that are read at a time
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _BOOLEANS = {"true": True, "false": False}
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(-[0-9a-f]{16})?")
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, csv.Error, RecursionError)
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, zlib.error, csv.Error, RecursionError),
+    *(OverflowError, NotImplementedError, KeyError),  # of Arrow: a date after 9999, an unknown time zone
+)
+_NO_SPACE = re.compile(r"\S")
+_DECODER = json.JSONDecoder()
 
 
 @dataclass(frozen=True, slots=True)
 class RowFiles:
-    """The rows of one or several files as one table, with where each of them stands."""
+    """The rows of one or several files as one table, with where each of them stands.
+
+    `columns`: those that are needed, by their dotted names, or all. Only Parquet, CSV and TSV leave the others out.
+    """
 
     paths: tuple[Path, ...]
+    columns: frozenset[str] | None = None
 
     def __len__(self) -> int:
         """Number of rows. The files are read for it, but their rows are not kept."""
@@ -44,7 +62,7 @@ class RowFiles:
     def __iter__(self) -> Iterator[tuple[str, Row]]:
         num_rows = 0
         for path in self.paths:
-            for number, row in enumerate(read_rows(path), start=1):
+            for number, row in enumerate(read_rows(path, self.columns), start=1):
                 num_rows += 1
                 yield f"{path}, row {number}", row
         if num_rows == 0:
@@ -87,25 +105,42 @@ def suffix_of(path: Path) -> str:
     return suffix
 
 
-def read_rows(path: Path) -> Iterator[Row]:
+def read_rows(path: Path, columns: Collection[str] | None = None) -> Iterator[Row]:
     """The rows of one file, in its order. The cells of CSV and TSV are text, with two exceptions: a column whose every
     cell is an integer becomes int, and one whose every cell is `true` or `false` (in any case) becomes bool.
     """
-    read = _reader(path)
+    kind = suffix_of(path).removeprefix(".").partition(".")[0]
     number = 0
     try:
-        for row in read(path):
+        check_regular(path)
+        if kind == "parquet":
+            rows = parquet_rows(path, _needed(parquet_file(path).schema_arrow.names, columns))
+        elif kind in ("csv", "tsv"):
+            rows = _typed(path, _dialect(path, kind), columns)
+        else:
+            rows = _jsonl(path) if kind == "jsonl" else _json(path)
+        for row in rows:
             number += 1
             yield row
     except _UNREADABLE as exc:
         raise _damaged(path, number, exc) from exc
 
 
+def _needed(names: list[str], columns: Collection[str] | None) -> list[str]:
+    """Those of a file's columns that dotted names begin with; all where one is missing, for the error to name them."""
+    if columns is None:
+        return names
+    found = {column: {name for name in names if f"{column}.".startswith(f"{name}.")} for column in columns}
+    wanted = {name for some in found.values() for name in some}
+    return [name for name in names if name in wanted] if all(found.values()) else names
+
+
 def count_rows(path: Path) -> int:
     """How many rows `read_rows` gives."""
     try:
+        check_regular(path)
         if suffix_of(path) == ".parquet":
-            return int(_parquet(path).metadata.num_rows)
+            return int(parquet_file(path).metadata.num_rows)
         if suffix_of(path).startswith(".jsonl"):
             return sum(1 for line in _lines(path) if line.strip())
     except _UNREADABLE as exc:
@@ -117,13 +152,10 @@ def _damaged(path: Path, num_rows: int, exc: BaseException) -> DataError:
     said = " ".join(str(exc).split()) or type(exc).__name__
     found = f"{said}, after row {num_rows}" if num_rows else said
     kind = suffix_of(path).removeprefix(".").partition(".")[0]
+    if isinstance(exc, OverflowError | NotImplementedError | KeyError):
+        return DataError(path, found, "values that Python can hold", "Leave the column out, or write it as text.")
     form = "a Parquet file" if kind == "parquet" else f"{kind.upper()} in UTF-8"
     return DataError(path, found, f"{form} that is whole", "Fetch or copy the file again.")
-
-
-def _reader(path: Path) -> Callable[[Path], Iterator[Row]]:
-    kind = suffix_of(path).removeprefix(".").partition(".")[0]
-    return {"jsonl": _jsonl, "json": _json, "csv": _csv, "tsv": _tsv, "parquet": _parquet_rows}[kind]
 
 
 def _open(path: Path) -> BinaryIO:
@@ -138,85 +170,175 @@ def _open(path: Path) -> BinaryIO:
 
 def _lines(path: Path) -> Iterator[str]:
     """Decoded one by one, so that an error is found where it stands and not a buffer earlier."""
+    number = num_blank = 0
     with _open(path) as file:
-        for number, line in enumerate(file):
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            if len(line) > MAX_LINE_BYTES:
+                found = f"a line of more than {MAX_LINE_BYTES:,} bytes"
+                raise DataError(
+                    f"{path}, line {number + 1}", found, "shorter ones", "Write each row on a line of its own."
+                )
+            num_blank = 0 if line.strip() else num_blank + 1
+            if num_blank > MAX_BLANK_LINES:
+                raise DataError(path, f"{num_blank:,} blank lines after line {number + 1 - num_blank}", "rows")
             yield line.decode("utf-8-sig" if number == 0 else "utf-8")
+            number += 1
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_lines(path), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as exc:
-            raise DataError(f"{path}, line {number}", f"text that is not JSON ({exc})", "one JSON object") from exc
-        yield _object(row, f"{path}, line {number}")
+        if line.strip():
+            yield _object(line, f"{path}, line {number}")
 
 
-def _json(path: Path) -> Iterator[Row]:
-    rows = json.loads("".join(_lines(path)))
-    if not isinstance(rows, list):
-        raise DataError(path, f"a {type(rows).__name__}", "a list of JSON objects")
-    for number, row in enumerate(rows, start=1):
-        yield _object(row, f"{path}, row {number}")
-
-
-def _object(row: Any, where: str) -> Row:
+def _object(text: str, where: str) -> Row:
+    try:
+        _check_count(text)
+        row = json_value(text, keys_once=True)
+    except ValueError as exc:
+        raise DataError(where, f"text that is not JSON ({exc})", "one JSON object") from exc
     if not isinstance(row, dict):
         raise DataError(where, f"a {type(row).__name__}", "one JSON object")
     return row
 
 
-def _csv(path: Path) -> Iterator[Row]:
-    """Fields in double quotes may hold commas, line breaks and doubled quotes (RFC 4180)."""
-    return _typed(path, lambda: csv.reader(_lines(path), strict=True))
+def _check_count(text: str) -> None:
+    if len(text) > MAX_NESTED and text.count("[") + text.count("{") > MAX_NESTED:
+        raise ValueError(f"more than {MAX_NESTED:,} lists and objects")
 
 
-def _tsv(path: Path) -> Iterator[Row]:
-    """Tabs and line breaks separate; a quote is a character like any other, as in the files of GLUE."""
-    return _typed(path, lambda: csv.reader(_lines(path), delimiter="\t", quoting=csv.QUOTE_NONE))
+def _json(path: Path) -> Iterator[Row]:
+    """The objects of one list, of which no more than a chunk is in memory."""
+    with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as file:
+        chunks = _Chunks(file)
+        if chunks.next() != "[":
+            raise _no_list(path, chunks)
+        chunks.at += 1
+        number = 0
+        while not (number == 0 and chunks.next() == "]"):
+            number += 1
+            chunks.next()
+            yield _object(chunks.item(), f"{path}, row {number}")
+            mark = chunks.next()
+            if mark == "]":
+                break
+            if mark != ",":
+                raise ValueError("Expecting ',' delimiter" if mark else "a list without an end")
+            chunks.at += 1
+        chunks.at += 1
+        if chunks.next():
+            raise ValueError("Extra data")
 
 
-def _typed(path: Path, table: Callable[[], Iterator[list[str]]]) -> Iterator[Row]:
+@dataclass(slots=True)
+class _Chunks:
+    """A long text, `at` a place in what is read of it."""
+
+    file: TextIO
+    text: str = ""
+    at: int = 0
+
+    def next(self) -> str:
+        """Goes to the next character that is no white space and gives it; "" at the end."""
+        num_blank = 0
+        while (found := _NO_SPACE.search(self.text, self.at)) is None:
+            num_blank += len(self.text)
+            if num_blank > MAX_LINE_BYTES:
+                raise ValueError(f"{num_blank:,} blanks")
+            self.text, self.at = self.file.read(CHUNK), 0
+            if not self.text:
+                return ""
+        self.at = found.start()
+        return found[0]
+
+    def item(self) -> str:
+        """The text of the JSON value here; reads on for one that goes on."""
+        while True:
+            try:
+                end = _DECODER.raw_decode(self.text, self.at)[1]
+            except json.JSONDecodeError as exc:
+                size = len(self.text) - self.at
+                if size > MAX_LINE_BYTES:
+                    raise ValueError(f"a row of more than {MAX_LINE_BYTES:,} characters, or {exc.msg}") from exc
+                more = self.file.read(max(CHUNK, 3 * size))
+                if not more:
+                    raise ValueError(exc.msg) from exc
+                self.text, self.at = self.text[self.at :] + more, 0
+                _check_count(self.text)
+            else:
+                start, self.at = self.at, end
+                return self.text[start:end]
+
+
+def _no_list(path: Path, chunks: _Chunks) -> DataError:
+    value = json_value(chunks.item())
+    if chunks.next():
+        do = "JSON Lines, an object on each line, are named .jsonl."
+        return DataError(path, "several JSON values one after another", "a list of JSON objects", do)
+    return DataError(path, f"a {type(value).__name__}", "a list of JSON objects")
+
+
+def _dialect(path: Path, kind: str) -> dict[str, Any]:
+    """How cells are told apart. In CSV, cells in double quotes may hold commas, line breaks and doubled quotes (RFC
+    4180). In TSV a quote is a character like any other, as in the files of GLUE, unless the file was plainly written
+    the other way, as pandas does it: every cell with a quote in it is quoted, and one of them has doubled quotes."""
+    if kind == "csv":
+        return {"strict": True}
+    doubled = False
+    for line in _lines(path):
+        for cell in line.rstrip("\r\n").split("\t") if '"' in line else ():
+            if '"' in cell:
+                inner = cell[1:-1]
+                if len(cell) < 2 or cell[0] != '"' or cell[-1] != '"' or '"' in inner.replace('""', ""):
+                    return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+                doubled = doubled or '"' in inner
+    return {"delimiter": "\t", "strict": True} if doubled else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+
+
+def _typed(path: Path, dialect: dict[str, Any], columns: Collection[str] | None) -> Iterator[Row]:
     """Reads the file twice: what a column is, only its last cell decides."""
     csv.field_size_limit(MAX_CELL_CHARACTERS)
     integer, boolean = set[str](), set[str]()
-    for number, cells in enumerate(_cells(path, table())):
+    for number, cells in enumerate(_cells(path, dialect, columns)):
         if number == 0:
             integer, boolean = set(cells), set(cells)
         integer = {name for name in integer if _INTEGER.fullmatch(cells[name])}
         boolean = {name for name in boolean if cells[name].lower() in _BOOLEANS}
-    for cells in _cells(path, table()):
+    for cells in _cells(path, dialect, columns):
         row: Row = dict(cells)
         row.update({name: int(cells[name]) for name in integer})
         row.update({name: _BOOLEANS[cells[name].lower()] for name in boolean})
         yield row
 
 
-def _cells(path: Path, table: Iterator[list[str]]) -> Iterator[dict[str, str]]:
+def _cells(path: Path, dialect: dict[str, Any], columns: Collection[str] | None) -> Iterator[dict[str, str]]:
+    """Text by column. Line breaks within cells are line feeds alone."""
+    table = _records(path, dialect)
     heading = next(table, [])
-    twice = sorted({name for name in heading if heading.count(name) > 1})
+    if len(heading) > MAX_COLUMNS:
+        raise DataError(path, f"{len(heading):,} columns", f"at most {MAX_COLUMNS:,}")
+    twice = sorted(name for name, count in Counter(heading).items() if count > 1)
     if twice:
         raise DataError(path, f"the column {twice[0]!r} twice", "columns that differ in their names")
+    needed = set(_needed(heading, columns))
+    places = [(i, name) for i, name in enumerate(heading) if name in needed]
     number = 0
     for cells in table:
         if not cells:  # a blank line
             continue
         number += 1
         if len(cells) != len(heading):
-            found = f"{len(cells)} cells"
+            found = f"{len(cells):,} cells"
             raise DataError(f"{path}, row {number}", found, f"{len(heading)}, one for each column of the heading")
-        yield dict(zip(heading, cells, strict=True))
+        yield {name: cells[i].replace("\r\n", "\n") for i, name in places}
 
 
-def _parquet(path: Path) -> Any:
-    from pyarrow.parquet import ParquetFile  # takes a tenth of a second to load
-
-    return ParquetFile(path)
-
-
-def _parquet_rows(path: Path) -> Iterator[Row]:
-    with _parquet(path) as file:
-        for batch in file.iter_batches(batch_size=1000):
-            yield from cast(Sequence[Row], batch.to_pylist())
+def _records(path: Path, dialect: dict[str, Any]) -> Iterator[list[str]]:
+    reader = csv.reader(_lines(path), **dialect)
+    try:
+        yield from reader
+    except csv.Error as exc:
+        if "new-line" not in str(exc):
+            raise
+        where, do = f"{path}, line {reader.line_num}", "Write the line ends anew."
+        raise DataError(where, "a carriage return without a line feed", "lines that end in a line feed", do) from exc

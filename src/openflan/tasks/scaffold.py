@@ -63,8 +63,21 @@ def columns_of(rows: Sequence[Mapping[str, Any]], where: object) -> list[Column]
     flat = [dict(_flat(row)) for row in rows]
     columns = [_column(name, [row[name] for row in flat]) for name in flat[0] if all(name in row for row in flat)]
     if not any(column.kind for column in columns):
-        raise DataError(where, "no column of texts, numbers or lists of them", "rows that a card can name")
+        told = ", ".join(f"{column.name} has {_what(row.get(column.name) for row in flat)}" for column in columns[:5])
+        do = "Fill in what is missing, or give a card a row function (`adapt`) that makes texts of it."
+        found = f"no column of texts, numbers or lists of them{told and f': {told}'}"
+        raise DataError(where, found, "rows that a card can name", do)
     return columns
+
+
+def _what(values: Iterable[Any]) -> str:
+    """What keeps a column from being used, in words."""
+    kept = list(values)
+    if any(value is None for value in kept):
+        return "nulls"
+    if any(isinstance(value, list) for value in kept):
+        return "lists of objects"
+    return " and ".join(sorted({type(value).__name__ for value in kept}))
 
 
 def guess(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Guess:

@@ -26,8 +26,10 @@ class SourceRow:
     row: Mapping[str, Any]
 
 
-def iter_rows(task: Task, split: Split, data_root: str | Path | None = None) -> Iterator[SourceRow]:
-    """The rows of one split one by one, in the source's own order and field names.
+def iter_rows(
+    task: Task, split: Split, data_root: str | Path | None = None, columns: frozenset[str] | None = None
+) -> Iterator[SourceRow]:
+    """The rows of one split one by one, in the source's own order and field names. `columns`: see `RowFiles`.
 
     Files in `<data_root>/<name>/` come before the hub, `<name>` being the card's `local` or the task's name. A folder
     that is there stands for the whole dataset; in it, `test.*` serves for a split `test_r1` that has no file of its
@@ -42,7 +44,7 @@ def iter_rows(task: Task, split: Split, data_root: str | Path | None = None) -> 
         yield from _world_rows(task, split)
     else:
         name, role = home(task, split)
-        rows = _local(task, name, data_root)
+        rows = _local(task, name, data_root, columns)
         if rows is None:
             rows = _hub(task, name, data_root)
         chosen = belongs(task, split, rows)
@@ -91,7 +93,7 @@ def split_files(folder: Path, name: str) -> tuple[Path, ...]:
     return find_files(folder, name) or find_files(folder, name.partition("_")[0])
 
 
-def _local(task: Task, name: str, data_root: Path | None) -> RowFiles | None:
+def _local(task: Task, name: str, data_root: Path | None, columns: frozenset[str] | None = None) -> RowFiles | None:
     """The files of a split; None when the data root has neither a folder nor a file of the dataset."""
     if data_root is None:
         return None
@@ -105,13 +107,13 @@ def _local(task: Task, name: str, data_root: Path | None) -> RowFiles | None:
                 suffix_of(path)
             do = f"Put them there, or try `openflan data fetch {task.name} --to {data_root}`."
             raise DataError(f"{folder}/{name}.*", "no such file", f"the rows of {task.name}, split {name!r}", do)
-        return RowFiles(paths)
+        return RowFiles(paths, columns)
     paths = find_files(data_root, folder_name(task))
     if paths and named_splits(task) != [name]:
         found = f"one file for the splits {', '.join(named_splits(task))} of {task.name}"
         do = "Or let the card cut dev and test rows from it: `splits: {train: train, dev: 200, test: 500}`."
         raise DataError(paths[0], found, "a folder with one file for each", do)
-    return RowFiles(paths) if paths else None
+    return RowFiles(paths, columns) if paths else None
 
 
 def _hub(task: Task, name: str, data_root: Path | None) -> Any:
