@@ -262,6 +262,7 @@ def test_a_finding_of_style_is_a_warning(tmp_path, catalog):
     ("line", "reason"),
     [
         ("doc_to_text: !function utils.text", "doc_to_text is a Python function, utils.text"),
+        ("doc_to_text: ''\ndescription: ''", "an empty prompt: there is nothing to ask"),
         ("doc_to_target: 3\ndoc_to_choice: [a, b]", "the right option is the same in every row"),
         (
             "doc_to_target: 0\ndoc_to_text: '{{note}} {{choices.text[0]}}?'",

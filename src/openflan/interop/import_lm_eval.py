@@ -116,6 +116,8 @@ def _draft(
     text = f"{{{{ {text} }}}}" if _ONE_COLUMN.fullmatch(text) else text
     gap = " " if after and not text.endswith((" ", "\n")) else ""
     prompt = translator.template(parse_jinja(f"{before}{text}{gap}{after}"))
+    if not prompt.strip():
+        raise NotCarried("an empty prompt: there is nothing to ask")
     if isinstance(gold, int) and not {*answer["options_from"]}.isdisjoint(columns.fields.values()):
         raise NotCarried("the right option always stands in the same place of the prompt")
     template = {"id": TEMPLATE, "input": prompt}
