@@ -34,6 +34,7 @@ filter_list: [{name: none, filter: [{function: take_first}]}]
 """
 
 
+BROKEN = "a file that cannot be read: while parsing a flow node did not find expected node content"
 SEPARATOR = "a line break between prompt and answer, not ' ': `eval --separator ' '` comes nearest"
 
 
@@ -250,6 +251,48 @@ def test_a_card_keeps_white_space(tmp_path, catalog, start):
     assert render(example, task, task.completion).input == there
 
 
+def member(folder: Path, name: str, subset: str, rest: str = "") -> None:
+    text = f"include: _base.yaml\ntask: {name}\ndataset_name: {subset}\ndoc_to_text: '{{{{note}}}} Sea?'\n"
+    (folder / f"{name}.yaml").write_text(f"{text}doc_to_choice: [calm, rough]\ndoc_to_target: label\n{rest}")
+
+
+def test_a_group_becomes_one_card_with_members(tmp_path, catalog):
+    member(tmp_path, "tides_north", "north", 'description: "Of the north.\\n\\n"\n')
+    member(tmp_path, "tides_south", "south", 'description: "Of the south.\\n\\n"\ntag: tides_more\n')
+    member(tmp_path, "tides_east", "east", "tag: [tides_more]\n")
+    west = "include: _base.yaml\ntask: tides_west\ndoc_to_text: !function utils.text\ntag: tides_more\n"
+    (tmp_path / "tides_west.yaml").write_text(west)
+    (tmp_path / "broken.yaml").write_text("[")
+    (tmp_path / "more.yaml").write_text("group: more\ntask: [tides_more, all_tides, none_such]\n")
+    group = (
+        "group: all_tides\ntask: [tides_north, {group: inner, task: [more]}]\naggregate_metric_list: [{metric: acc}]\n"
+    )
+    found = run(tmp_path, group, catalog)
+    left_out = [note for note in found.notes if note.result == "left out"]
+    assert [(note.template, note.result, note.reason.partition(" in ")[0]) for note in left_out] == [
+        ("broken.yaml", "left out", BROKEN),
+        ("tides_east", "left out", "it asks or answers otherwise than tides_north"),
+        ("tides_west", "left out", "doc_to_text is a Python function, utils.text"),
+        ("none_such", "left out", "no task, group or tag of that name"),
+    ]
+    (path,) = found.cards
+    tasks = [task for task in load_catalog([path]).tasks.values() if task.path == path]
+    assert [(task.name, task.source.config, task.dataset) for task in tasks] == [
+        ("tides_north", "north", "all_tides"),
+        ("tides_south", "south", "all_tides"),
+    ]
+    (example,), _ = adapt(tasks[1], [{"note": "Fog.", "label": 1}], "test")
+    prompt = render(example, tasks[1], tasks[1].completion)
+    assert (prompt.input, prompt.target) == ("Of the south.\n\nFog. Sea?", "rough")
+
+
+def test_a_group_that_holds_itself_many_times(tmp_path, catalog):
+    found = run(tmp_path, f"group: all_tides\ntask: [{'all_tides, ' * 500}]\n", catalog)
+    assert [(note.template, note.reason) for note in found.notes] == [
+        ("as-in-the-harness", "no task of the group can be carried over")
+    ]
+
+
 def test_a_finding_of_style_is_a_warning(tmp_path, catalog):
     found = run(tmp_path, TASK.replace("What follows?", "What follows, e.g., now?"), catalog)
     assert found.notes[-1] == Note(
@@ -287,7 +330,7 @@ def test_what_cannot_be_carried_over_is_told_and_no_card_is_written(tmp_path, ca
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("group: many\ntask: [a, b]\n", "a group of tasks"),
+        ("group: many\n", "the keys group; expected a task of the harness, .*or a group of tasks"),
         ("include: task.yaml\ntask: a\n", "a file that includes itself"),
         ("include: none.yaml\ntask: a\n", "No such file"),
         ("task: !unknown a\n", "the tag !unknown, line 1"),

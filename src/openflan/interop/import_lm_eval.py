@@ -1,195 +1,134 @@
-"""A card from a task file of lm-evaluation-harness. What its Python functions do stays behind, and is told."""
+"""Cards from tasks and groups of lm-evaluation-harness. What their Python functions do stays behind, and is told."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jinja2 import nodes
-
-from openflan.errors import DataError
-from openflan.files import real_path
-from openflan.interop.answers import answer_by_list, gold_by_index, options_of, with_gold
-from openflan.interop.lm_eval_scoring import scoring
-from openflan.interop.new_card import (
-    NO_LICENCE,
-    Draft,
-    Imported,
-    Note,
-    family_of,
-    finish_card,
-    slug,
-    write_cards,
-)
-from openflan.interop.tagged_yaml import Function, read_tagged
-from openflan.interop.translate import Columns, NotCarried, Translator, column, only_expression, parse_jinja
+from openflan.errors import DataError, OpenFlanError
+from openflan.interop.lm_eval_task import TEMPLATE, differences, draft_of, read_task_file
+from openflan.interop.new_card import Draft, Imported, Note, finish_card, slug, write_cards
+from openflan.interop.translate import NotCarried
 from openflan.tasks.catalog import Catalog
-from openflan.untrusted import shown
 
-TEMPLATE = "as-in-the-harness"
-_READ = {
-    *("include", "task", "task_alias", "tag", "group", "dataset_path", "dataset_name", "output_type", "metadata"),
-    *("training_split", "validation_split", "test_split", "doc_to_text", "doc_to_target", "doc_to_choice"),
-    *("description", "gen_prefix", "metric_list", "generation_kwargs", "target_delimiter", "should_decontaminate"),
-    *("doc_to_decontamination_query", "num_fewshot", "repeats", "fewshot_delimiter", "fewshot_split", "filter_list"),
-    "fewshot_config",
-}
-_TEXTS = (
-    *("task", "dataset_path", "dataset_name", "output_type", "training_split", "validation_split", "test_split"),
-    *("description", "gen_prefix", "target_delimiter", "fewshot_delimiter"),
-)
-_MOST_INCLUDES = 10
-_ONE_COLUMN = re.compile(r"[A-Za-z_]\w*")
+_DESCRIPTION = "task_description"
+_MOST_FILES = 5_000  # beside a group's that may hold its tasks
 
 
 def import_lm_eval(path: Path, folder: Path, catalog: Catalog, *, cluster: str, name: str | None = None) -> Imported:
-    """Write the card that can be made of the task in `path` to `folder`, and tell what was left behind.
+    """Write the card that can be made of the task or group in `path` to `folder`, and tell what was left behind.
 
-    The prompt becomes a template, with the options listed, and the card's `completion`, as it is. DataError for a file
-    that is no task of the harness.
+    The prompt becomes a template, with the options listed where it does not name them, and the card's `completion`, as
+    it is. The tasks of a group, which are looked for in the group's folder, become members of one card where they ask
+    alike. DataError for a file that is neither.
     """
-    config = _with_includes(path)
-    if not isinstance(config.get("task"), str) or ("doc_to_text" not in config and "class" not in config):
-        found = "a group of tasks" if "group" in config else f"the keys {', '.join(map(str, config))}"
-        raise DataError(path, found, "a task of the harness, with `task` and `doc_to_text`")
-    for key in _TEXTS:
-        if not isinstance(config.get(key), str | Function | None):
-            raise DataError(path, f"{key} = {shown(config[key])}", "a text")
-    notes = [
-        Note(
-            key,
-            "left out",
-            f"a Python function, {value.name}" if isinstance(value, Function) else "no place for it in a card",
-        )
-        for key, value in config.items()
-        if (key not in _READ or isinstance(value, Function)) and value not in (None, False, [], "")
-    ]
+    config = read_task_file(path)
+    group = config.get("group")
+    is_group = isinstance(group, str) and isinstance(config.get("task"), list | str) and "doc_to_text" not in config
+    if not is_group and (
+        not isinstance(config.get("task"), str) or ("doc_to_text" not in config and "class" not in config)
+    ):
+        found = f"the keys {', '.join(map(str, config))}"
+        raise DataError(path, found, "a task of the harness, with `task` and `doc_to_text`, or a group of tasks")
+    notes: list[Note] = []
     try:
-        draft, told = _draft(config, name or slug(config["task"]), cluster, catalog, path)
+        if is_group:
+            draft, told = _of_group(config, name or slug(str(group)), cluster, catalog, path, notes)
+        else:
+            notes += differences(config, path)
+            draft, told = draft_of(config, name or slug(config["task"]), cluster, catalog, path)
         card = finish_card(draft, folder, catalog)
     except NotCarried as exc:
         return Imported((), (*notes, Note(TEMPLATE, "left out", str(exc))))
     is_choice = draft.keys["answer"]["kind"] == "choice"
     changes = ["options listed"] if TEMPLATE in card.with_options else []
-    changes += ["a choice where the harness generates"] if is_choice and config.get("doc_to_choice") is None else []
+    generates = is_choice and not is_group and config.get("doc_to_choice") is None
+    changes += ["a choice where the harness generates"] if generates else []
     carried = Note(TEMPLATE, "changed" if changes else "carried over", ", ".join(changes))
     return Imported(write_cards([card]), (*notes, *told, carried, *card.notes))
 
 
-def _with_includes(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file's keys over those of the files that it includes. DataError for a circle."""
-    if real_path(path) in seen or len(seen) > _MOST_INCLUDES:
-        raise DataError(path, "a file that includes itself", "includes that end")
-    value = read_tagged(path)
-    merged: dict[str, Any] = {}
-    included = value.pop("include", None) or []
-    for name in included if isinstance(included, list) else [included]:
-        merged |= _with_includes(path.parent / str(name), (*seen, real_path(path)))
-    return merged | value
-
-
-def _draft(
-    config: Mapping[str, Any], name: str, cluster: str, catalog: Catalog, path: Path
+def _of_group(
+    group: Mapping[str, Any], name: str, cluster: str, catalog: Catalog, path: Path, notes: list[Note]
 ) -> tuple[Draft, list[Note]]:
-    for key in ("doc_to_text", "doc_to_target", "doc_to_choice", "class"):
-        if isinstance(config.get(key), Function):
-            raise NotCarried(f"{key} is a Python function, {config[key].name}")
-    kind = config.get("output_type", "generate_until")
-    if kind not in ("multiple_choice", "generate_until"):
-        raise NotCarried(f"output_type {kind}")
-    answer = _choice(config) if kind == "multiple_choice" else _text(config)
-    gold = answer["gold"] if answer["kind"] == "choice" else answer["references"]
-
-    def replaced(node: nodes.Expr) -> str | None:
-        if column(node) == gold:
-            raise NotCarried("the gold in the prompt")
-        return None
-
-    columns = Columns()
-    translator = Translator(columns, replaced)
-    parts = [config.get("description") or "", config["doc_to_text"], config.get("gen_prefix") or ""]
-    if not isinstance(parts[1], str):
-        raise NotCarried("a prompt that differs from option to option")
-    before, text, after = parts
-    text = f"{{{{ {text} }}}}" if _ONE_COLUMN.fullmatch(text) else text
-    gap = " " if after and not text.endswith((" ", "\n")) else ""
-    prompt = translator.template(parse_jinja(f"{before}{text}{gap}{after}"))
-    if not prompt.strip():
-        raise NotCarried("an empty prompt: there is nothing to ask")
-    if isinstance(gold, int) and not {*answer["options_from"]}.isdisjoint(columns.fields.values()):
-        raise NotCarried("the right option always stands in the same place of the prompt")
-    template = {"id": TEMPLATE, "input": prompt}
-    hub, subset = str(config.get("dataset_path", "")), config.get("dataset_name")
-    keys: dict[str, Any] = {
-        "family": family_of(catalog, hub, subset, name),
-        "cluster": cluster,
-        "source": _source(config, hub, subset),
-        "answer": answer,
-        "licence": NO_LICENCE,
-    }
-    scored, notes = scoring(config, answer)
-    if isinstance(gold, int):
-        what = f"the right option is always in place {gold}, counted from 0: options are shuffled, once and for all"
-        notes.insert(0, Note("doc_to_target", "changed", what))
-    if answer["kind"] == "text" and (isinstance(config["doc_to_target"], list) or "[" in str(config["doc_to_target"])):
-        columns.lists[answer["references"]] = 1
-    made_from = f"{path.name} (lm-evaluation-harness)"
-    return Draft(name, keys | scored, columns, (template,), made_from, completion={"input": prompt}), notes
+    """One card whose members are the tasks of a group: those that ask as its first one does, but for the description,
+    which becomes a constant of each member. What is left out is added to `notes`."""
+    members: dict[str, dict[str, Any]] = {}
+    first: tuple[Draft, list[Note]] | None = None
+    for task in _tasks(group, _beside(path, notes), notes, set()):
+        title = str(task["task"])
+        description = task.get("description") or ""
+        try:
+            told = differences(task, path)
+            placed = task | ({"description": f"{{{{ {_DESCRIPTION} }}}}"} if description else {})
+            draft, scored = draft_of(placed, name, cluster, catalog, path)
+            if slug(title) in members:
+                raise NotCarried(f"a second task named {slug(title)}")
+            if first is None:
+                first = draft, [*told, *scored]
+            elif _asks(draft) != _asks(first[0]):
+                raise NotCarried(f"it asks or answers otherwise than {next(iter(members))}")
+            constants = {_DESCRIPTION: description} if description else {}
+            members[slug(title)] = {"source": draft.keys["source"], **({"constants": constants} if constants else {})}
+        except NotCarried as exc:
+            notes.append(Note(title, "left out", str(exc)))
+    if first is None:
+        raise NotCarried("no task of the group can be carried over")
+    draft, told = first
+    draft.columns.fields.pop(_DESCRIPTION, None)
+    keys = {key: value for key, value in draft.keys.items() if key != "source"}
+    return replace(draft, keys={**keys, "dataset": name, "members": members}), told
 
 
-def _choice(config: Mapping[str, Any]) -> dict[str, Any]:
-    choices, target = config.get("doc_to_choice"), config.get("doc_to_target")
-    if isinstance(choices, dict):
-        choices = list(choices.values())
-    if isinstance(choices, list):
-        options: dict[str, Any] = {"options": [str(choice).strip() for choice in choices]}
-    elif isinstance(choices, str):
-        options = {"options_from": [choices]} if _ONE_COLUMN.fullmatch(choices) else options_of(choices)
-    else:
-        raise NotCarried("no doc_to_choice")
-    if isinstance(target, int) or (isinstance(target, str) and target.isdecimal()):
-        if "options" in options:
-            raise NotCarried("the right option is the same in every row")
-        return {"kind": "choice", **options, "gold": int(target)}
-    if not isinstance(target, str):
-        raise NotCarried("doc_to_target is no text")
-    node = nodes.Name(target, "load") if _ONE_COLUMN.fullmatch(target) else only_expression(parse_jinja(target))
-    if node is None:
-        raise NotCarried("doc_to_target is no single expression")
-    num_options = len(options["options"]) if "options" in options else None
-    if (named := answer_by_list(node)) is not None:  # the option itself
-        if named.get("options") != options.get("options") or named.get("options_from") != options.get("options_from"):
-            raise NotCarried("doc_to_target names other options than doc_to_choice")
-        return named
-    gold = gold_by_index(node, num_options)
-    if not _ONE_COLUMN.fullmatch(target) and gold.keys() == {"gold"}:  # the text of a column: digits are a number
-        gold["digits_are_index"] = True
-    return with_gold(options, gold)
+def _asks(draft: Draft) -> Any:
+    """What members of a card have in common."""
+    keys = {key: value for key, value in draft.keys.items() if key not in ("source", "family")}
+    return keys, draft.templates, {k: v for k, v in draft.columns.fields.items() if k != _DESCRIPTION}
 
 
-def _text(config: Mapping[str, Any]) -> dict[str, Any]:
-    target = config.get("doc_to_target")
-    if config.get("doc_to_choice") is not None or not isinstance(target, str):
-        raise NotCarried("doc_to_target is no text")
-    node = nodes.Name(target, "load") if _ONE_COLUMN.fullmatch(target) else only_expression(parse_jinja(target))
-    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and node.arg.value == 0:
-        node = node.node
-    if (chosen := answer_by_list(node)) is not None:
-        return chosen
-    path = None if node is None else column(node)
-    if path is None:
-        raise NotCarried("doc_to_target is more than one column")
-    return {"kind": "text", "references": path}
+def _beside(path: Path, notes: list[Note]) -> dict[str, list[dict[str, Any]]]:
+    """Tasks and groups in the folder of a group and below it, by name and by tag."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, file in enumerate(sorted(path.parent.rglob("*.y*ml"))):
+        if number == _MOST_FILES:
+            raise DataError(
+                path.parent, f"more than {_MOST_FILES:,} YAML files", "a folder with the tasks of one group"
+            )
+        try:
+            config = read_task_file(file)
+        except OpenFlanError as exc:
+            notes.append(Note(file.name, "left out", f"a file that cannot be read: {exc.found}"))
+            continue
+        tags = config.get("tag")
+        own = config.get("group") if isinstance(config.get("group"), str) else config.get("task")
+        for name in {own, *(tags if isinstance(tags, list) else [tags])} if isinstance(own, str) else ():
+            if isinstance(name, str):
+                found.setdefault(name, []).append(config)
+    return found
 
 
-def _source(config: Mapping[str, Any], hub: str, subset: Any) -> dict[str, Any]:
-    """Where the rows are: the hub's dataset, unless the harness reads files."""
-    test = config.get("test_split") or config.get("validation_split")
-    train = config.get("training_split")
-    splits = {"train": None if train == test else train, "test": test}
-    source: dict[str, Any] = {"splits": {key: value for key, value in splits.items() if value or key == "train"}}
-    if hub in ("json", "csv", "parquet", "text", ""):
-        return source | {"manual": "The rows are files of the harness's task: see its dataset_kwargs."}
-    return {"hub": hub, **({"config": str(subset)} if subset else {}), **source}
+def _tasks(
+    group: Mapping[str, Any], known: Mapping[str, list[dict[str, Any]]], notes: list[Note], seen: set[str]
+) -> Iterator[dict[str, Any]]:
+    """The tasks of a group, its groups taken apart, each name once; those that are not there are noted."""
+    entries = group.get("task")
+    for entry in entries if isinstance(entries, list) else [entries]:
+        name = entry.get("task") if isinstance(entry, dict) else entry
+        own = entry if isinstance(entry, dict) else {}
+        if isinstance(name, list):
+            found: list[dict[str, Any]] = [own]
+        elif str(name) in seen:
+            continue
+        else:
+            seen.add(str(name))
+            found = [config | own for config in known.get(str(name), [])] or ([own] if "doc_to_text" in own else [])
+        if not found:
+            notes.append(Note(str(name), "left out", "no task, group or tag of that name in the group's folder"))
+            continue
+        for config in found:
+            if isinstance(config.get("task"), str) and "doc_to_text" in config:
+                yield config
+            else:
+                yield from _tasks(config, known, notes, seen)

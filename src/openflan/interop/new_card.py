@@ -151,6 +151,9 @@ def finish_card(draft: Draft, folder: Path, catalog: Catalog) -> Finished:
     if draft.name in catalog.tasks:
         found = f"the name {draft.name!r}, which {catalog.tasks[draft.name].path} has"
         raise CatalogError("import", found, "a name of its own", "Give one with --name.")
+    taken = sorted({*draft.keys.get("members", ())} & {*catalog.tasks})
+    if taken:
+        raise CatalogError("import", f"the name {taken[0]!r}", "names of its own", "The catalogue has this task.")
     if path.exists():
         raise CatalogError(path, "a file that is there already", "a new name", "Give one with --name, or move it away.")
     columns = draft.columns
@@ -227,8 +230,10 @@ def _findings(name: str, path: Path, value: Mapping[str, Any]) -> list[Finding]:
 def _read(name: str, path: Path, value: Mapping[str, Any]) -> tuple[Task, list[Example]]:
     try:
         card = files.parse(Card, value, path, CatalogError)
-        assert card.source is not None  # an import makes no members
-        task = Task(name, "user", card, card.source, {}, path)
+        member = next(iter(card.members.values()), None)  # their templates are the same
+        source, constants = (card.source, {}) if member is None else (member.source, dict(member.constants))
+        assert source is not None  # a card has one, or members
+        task = Task(name, "user", card, source, constants, path)
         examples, dropped = adapt(task, card.samples, "samples")
     except OpenFlanError as exc:
         raise NotCarried(exc.found) from exc
