@@ -16,7 +16,7 @@ import pytest
 SRC = Path(__file__).parent.parent / "src" / "openflan"
 
 LAYERS = (
-    *("errors", "streams", "untrusted", "files", "environment"),
+    *("errors", "streams", "untrusted", "files", "finished", "environment"),
     *("world", "tasks", "templates", "mixture", "tokens", "models"),
     *("training", "evaluation", "config", "interop", "study", "report", "cli"),
 )

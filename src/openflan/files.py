@@ -46,6 +46,7 @@ PREDICTIONS = "predictions"
 RESULTS = "results.json"
 REPORT = "report.html"
 DONE = "DONE"
+CARD = "README.md"
 
 LOCK = ".lock"
 

@@ -83,6 +83,18 @@ def file_fingerprint(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def bytes_fingerprint(parts: Iterable[Any]) -> str:
+    """Fingerprint of bytes, and of whatever shows its own as bytes (contiguous arrays), one after the other.
+
+    >>> bytes_fingerprint([b"ab", b"c"]) == bytes_fingerprint([b"abc"]) != bytes_fingerprint([b"abd"])
+    True
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:16]
+
+
 def share(*names: object) -> float:
     """A number in [0, 1) that belongs to `names`: splits combinations into train and test without a table.
 

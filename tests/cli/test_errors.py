@@ -145,6 +145,13 @@ def test_a_report_from_damaged_results(call, finished, tmp_path):
     del value["rows"][0]["score"]
     path.write_text(json.dumps({**value, "colour": "red"}))
     check_paragraph(call("report", tmp_path), str(path), "rows.0.score", "colour (unknown key")
+    value = json.loads(text)
+    value["rows"][0]["score"] = 0.99
+    path.write_text(json.dumps(value))
+    shutil.copy(finished.directory / "DONE", tmp_path)
+    check_paragraph(
+        call("report", tmp_path), str(path), "changed since it was finished", "Repeat the command of the run"
+    )
     assert not (tmp_path / "report.html").exists()
 
 

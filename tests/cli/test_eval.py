@@ -9,6 +9,7 @@ from transformers import BertConfig, BertLMHeadModel, T5Config
 
 from evaluated import MOOD
 from openflan.evaluation.predictions import Prediction, read_predictions
+from openflan.finished import signed
 from toys import SHAPE, toy_config, toy_tokenizer, toy_weights
 
 KEYS = ("task", "metric", "num_examples", "num_templates", "num_prompts", "num_unscored")
@@ -136,7 +137,7 @@ def test_a_run_brings_its_cards_and_rows(call, place, tmp_path, monkeypatch):
     data = {"cards": [str(place.folder / "cards")], "root": str(place.folder / "data"), "evaluate": ["mood", "name"]}
     config = {"name": "own", "held_out": ["sentiment", "closed_book_qa"], "data": data, "mixture": {"num_examples": 1}}
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "run.yaml").write_text(yaml.safe_dump({"fingerprint": "0123", "config": config}))
+    (tmp_path / "run" / "run.yaml").write_text(yaml.safe_dump(signed({"fingerprint": "0123", "config": config})))
     monkeypatch.setenv("FORCE_COLOR", "1")
     asked = "--held-out-of", tmp_path / "run", "--max-target-tokens", 32, "--out", tmp_path / "out"
     for extra in ((), ("--catalog", place.folder / "cards")):

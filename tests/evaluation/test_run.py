@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from openflan.errors import ConfigError, DataError, ModelError, RunError
+from openflan.errors import ConfigError, ModelError, RunError
 from openflan.evaluation.metrics import credit
 from openflan.evaluation.predictions import Prediction, read_predictions
 from openflan.evaluation.requests import Request, check_shots, draw_examples, requests_for
@@ -141,11 +141,17 @@ def test_a_store_cut_anywhere_is_completed(share, model, whole, tmp_path):
 def test_a_store_of_something_else_is_an_error(model, tmp_path):
     store = tmp_path / "store.jsonl"
     store.write_text('{"uid": "mood/test/0"}\n')
-    with pytest.raises(RunError, match="the prediction of mood/test/0: found keys missing"):
+    with pytest.raises(
+        RunError, match=r"store.jsonl: found a line \(mood/test/0\) that was changed, or made by another"
+    ):
         evaluate(model, all_requests(), SETTINGS, LENGTHS, store)
     store.write_text("not JSON\n")
-    with pytest.raises(DataError, match=r"store.jsonl, line 1"):
+    with pytest.raises(RunError, match=r"store.jsonl, line 1: found text that is not JSON .* remove it and repeat"):
         evaluate(model, all_requests(), SETTINGS, LENGTHS, store)
+    store.unlink()
+    evaluate(model, all_requests(), SETTINGS, LENGTHS, store, identity="one")
+    with pytest.raises(RunError, match=r"store.jsonl: found a line \(.*\) that was changed, or made by another model"):
+        evaluate(model, all_requests(), SETTINGS, LENGTHS, store, identity="another")
 
 
 @pytest.mark.parametrize("kind", ["llama", "gpt2"])

@@ -21,7 +21,14 @@ RESULTS = {
 }
 RESULTS["tasks"][0] |= {**COUNTS, "signature": None}
 TASK = {"metrics": ["accuracy"], "cluster": "nli", "dataset": "rte", "num_examples": 1, "num_dev_examples": 0}
-EVALUATION = {"name": "base", "model": "base", "model_fingerprint": "a", "settings": {"num_shots": 0}, "seed": 0}
+EVALUATION = {
+    "name": "base",
+    "identity": "abc",
+    "model": "base",
+    "model_fingerprint": "a",
+    "settings": {"num_shots": 0},
+    "seed": 0,
+}
 CONFIG = load_recipe(STUDIES / "demo.yaml").model_dump(mode="json")
 
 

@@ -95,7 +95,14 @@ def record(
         num_rows_dropped=0,
         max_new_tokens=None,
     )
-    values = {"name": "toy", "model": "models/toy", "model_fingerprint": "0123", "seed": 0, **changes}
+    values = {
+        "name": "toy",
+        "identity": "abc",
+        "model": "models/toy",
+        "model_fingerprint": "0123",
+        "seed": 0,
+        **changes,
+    }
     tasks = {result.task: task for result in results or (RTE,)}
     return EvaluationRecord(settings=settings or {}, tasks=tasks, **values)
 

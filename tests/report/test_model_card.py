@@ -14,6 +14,7 @@ from peft import LoraConfig, get_peft_model
 
 from openflan import files
 from openflan.errors import RunError
+from openflan.finished import finish, signed
 from openflan.report.model_card import Manifest, example_code, model_card, read_manifest, write_model_card
 from openflan.tasks.catalog import Task, load_catalog
 from toys import toy_task, toy_tokenizer, toy_weights
@@ -221,26 +222,25 @@ def test_its_program_loads_an_adapter_on_its_base(tasks, tmp_path, monkeypatch):
 
 def directory(tmp_path: Path) -> Path:
     job = tmp_path / "run" / "sentiment" / "tuned"
-    files.write_yaml(tmp_path / "run" / files.RUN, MANIFEST.run)
-    files.write_json(tmp_path / "run" / files.ENVIRONMENT, MANIFEST.environment)
+    files.write_yaml(tmp_path / "run" / files.RUN, signed(MANIFEST.run))
     files.write_json(job.parent / files.PLAN_SUMMARY, PLAN)
-    files.write_json(job / "totals.json", MANIFEST.totals)
-    files.write_jsonl(job / files.TRAIN_LOG, MANIFEST.log)
-    (job / files.MODEL).mkdir()
+    facts = {"environment": MANIFEST.environment, "totals": MANIFEST.totals, "log": list(MANIFEST.log)}
+    finish(job / files.MODEL, [], "", facts)
     return job / files.MODEL
 
 
 def test_the_card_is_made_from_the_files_of_the_run(tmp_path, tasks):
     folder = directory(tmp_path)
-    assert read_manifest(folder) == MANIFEST
+    found = read_manifest(folder)
+    assert replace(found, log=tuple(found.log), run=MANIFEST.run) == MANIFEST
     assert write_model_card(folder) == folder / "README.md"
     assert (folder / "README.md").read_text() == model_card(MANIFEST, tasks)
 
 
 def test_a_run_that_is_not_whole(tmp_path):
     folder = directory(tmp_path)
-    (folder.parent / "totals.json").unlink()
-    with pytest.raises(RunError, match=r"totals\.json"):
+    (folder / files.DONE).unlink()
+    with pytest.raises(RunError, match="found no DONE; expected a model whose training is finished"):
         write_model_card(folder)
     (folder.parents[2] / files.RUN).write_text("[]")
     with pytest.raises(RunError, match=r"run\.yaml: found no `config`"):

@@ -9,6 +9,7 @@ import yaml
 
 from openflan.config import RunConfig, load_recipe
 from openflan.errors import RunError
+from openflan.finished import finish
 from openflan.mixture.overlap import Overlap
 from openflan.models.folder import EMBEDDED
 from openflan.study.directory import check_directory, claim, identity_of, read_config, seconds_before, write_plan
@@ -36,6 +37,21 @@ def test_a_directory_is_claimed_once_and_known_again(tmp_path):
     check_directory(tmp_path / "run", "ours")
     with pytest.raises(RunError, match="another run"):
         check_directory(tmp_path / "run", "theirs")
+
+
+def test_a_record_that_was_changed_is_named(tmp_path):
+    claim(tmp_path, config(), "ours")
+    record = (tmp_path / "run.yaml").read_text()
+    (tmp_path / "run.yaml").write_text(record.replace("seed: 0", "seed: 1"))
+    for read in (lambda: check_directory(tmp_path, "ours"), lambda: read_config(tmp_path)):
+        with pytest.raises(RunError, match=r"run.yaml: found a record that has changed since it was written"):
+            read()
+    (tmp_path / "run.yaml").write_text(record)
+    check_directory(tmp_path, "ours")
+    for damage in ("[]", "", "{"):
+        (tmp_path / "env.json").write_text(damage)
+        claim(tmp_path, config(), "ours")
+        assert json.loads((tmp_path / "env.json").read_text())["packages"]
 
 
 def test_the_recipe_of_a_run_is_read_back(tmp_path):
@@ -162,7 +178,7 @@ def test_seconds_of_a_finished_run_are_kept(tmp_path):
     results = {"rows": [], "differences": [], "seconds": {"total": 12.5}, "tasks": [], "details": [], "runs": []}
     (tmp_path / "results.json").write_text(json.dumps(results))
     assert seconds_before(tmp_path) is None
-    (tmp_path / "DONE").touch()
+    finish(tmp_path, ["results.json"])
     assert seconds_before(tmp_path) == {"total": 12.5}
     (tmp_path / "results.json").write_text("{")
     assert seconds_before(tmp_path) is None

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from openflan.errors import DataError, RunError
-from openflan.evaluation.predictions import Prediction
+from openflan.errors import RunError
+from openflan.evaluation.predictions import Prediction, line_of
+from openflan.finished import signed
 from openflan.study.results import (
     TemplateResult,
     Unfinished,
@@ -70,12 +71,20 @@ def write(
             "num_rows_dropped": 0,
             "max_new_tokens": None,
         }
-    record = {"name": name, "model": name, "model_fingerprint": "0123", "settings": {}, "seed": 0, "tasks": tasks}
+    record = {
+        "name": name,
+        "identity": "abc",
+        "model": name,
+        "model_fingerprint": "0123",
+        "settings": {},
+        "seed": 0,
+        "tasks": tasks,
+    }
     folder.mkdir(parents=True)
-    (folder / "evaluation.json").write_text(json.dumps(record))
+    (folder / "evaluation.json").write_text(json.dumps(signed(record)))
     for file, some in (("test.jsonl", predictions), ("dev.jsonl", dev)):
         if some:
-            (folder / file).write_text("".join(json.dumps(p.to_json()) + "\n" for p in some))
+            (folder / file).write_text("".join(json.dumps(line_of(p, "abc")) + "\n" for p in some))
     return folder
 
 
@@ -205,7 +214,8 @@ def test_no_average_is_taken_across_collections(tmp_path):
     record = json.loads((folder / "evaluation.json").read_text())
     for name, task in record["tasks"].items():
         task["collection"] = "world" if name.startswith("world") else "user" if name == "mine" else "flan"
-    (folder / "evaluation.json").write_text(json.dumps(record))
+    del record["check"]
+    (folder / "evaluation.json").write_text(json.dumps(signed(record)))
     expected = [("nli (flan)", 0.75, 2), ("all clusters (flan)", 0.625, 3), ("nli (world)", 0.25, 2)]
     evaluation = read_evaluation(folder)
     assert [(mean.name, mean.score, mean.num_tasks) for mean in average(evaluation)] == expected
@@ -322,7 +332,7 @@ def test_more_predictions_than_there_can_be_are_not_unfinished(tmp_path):
     for name in ("a", "b"):
         write(tmp_path / name, answers("rte", a="10"))
     with (tmp_path / "b" / "test.jsonl").open("a") as file:
-        file.write(json.dumps(answers("rte", a="101")[2].to_json()) + "\n")
+        file.write(json.dumps(line_of(answers("rte", a="101")[2], "abc")) + "\n")
     with pytest.raises(RunError, match=r"b/test.jsonl: found 3 predictions; expected 2"):
         find_evaluations([tmp_path])
 
@@ -367,11 +377,20 @@ def test_a_line_that_is_no_prediction_is_named(tmp_path):
     folder = write(tmp_path / "e", answers("rte", a="10"))
     whole = (folder / "test.jsonl").read_text()
     (folder / "test.jsonl").write_text(whole.replace("{", "", 1))
-    with pytest.raises(DataError, match=r"test.jsonl, line 1"):
+    with pytest.raises(RunError, match=r"test.jsonl, line 1"):
         score_tasks(read_evaluation(folder))
     (folder / "test.jsonl").write_text(whole.replace('"gold"', '"golden"', 1))
-    with pytest.raises(RunError, match=r"the prediction of rte/test/0: found keys missing or unknown: gold, golden"):
+    with pytest.raises(RunError, match=r"test.jsonl: found a line \(rte/test/0\) that was changed"):
         score_tasks(read_evaluation(folder))
+
+
+def test_a_record_with_another_number_is_named(tmp_path):
+    path = write(tmp_path / "e", answers("rte", a="1")) / "evaluation.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
+    with pytest.raises(
+        RunError, match=r"evaluation.json: found a record that has changed .* Repeat the `openflan eval`"
+    ):
+        read_evaluation(tmp_path / "e")
 
 
 def test_what_several_processes_wrote_is_read_together_and_counted_once(tmp_path):

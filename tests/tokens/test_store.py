@@ -97,12 +97,17 @@ def test_a_store_without_rows(tmp_path):
     assert len(stored(tmp_path, "nothing", lambda: iter(()))) == 0
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "no end", "other bytes", "text", "a value"])
+@pytest.mark.parametrize(
+    "damage", ["empty", "half", "no end", "other bytes", "text", "a value", "swapped", "another", "counts"]
+)
 def test_a_damaged_file_is_built_anew_and_counted(tmp_path, damage):
     expected = stored(tmp_path, "key", build)
     path = tmp_path / "key" / NAME
     content = path.read_bytes()
     value = content.index((2**31 - 1).to_bytes(4, "little"))
+    pair, swapped = (np.array(ids, np.int32).tobytes() for ids in ((8, 9), (9, 8)))
+    another = stored(tmp_path, "other", lambda: iter(CHUNKS[:1])).path.read_bytes()
+    assert content.count(pair) == 1 and content.count(b'"num_cut_words": 7') == 1
     path.unlink()  # the file that `expected` reads stays as it is
     path.write_bytes(
         {
@@ -111,6 +116,9 @@ def test_a_damaged_file_is_built_anew_and_counted(tmp_path, damage):
             "no end": content[:-1],
             "other bytes": content[:200] + bytes(len(content) - 400) + content[-200:],
             "text": b"no store\n" * 100,
+            "swapped": content.replace(pair, swapped),
+            "another": another,
+            "counts": content.replace(b'"num_cut_words": 7', b'"num_cut_words": 8'),
             "a value": content[:value] + b"\x01" + content[value + 1 :],
         }[damage]
     )

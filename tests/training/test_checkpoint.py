@@ -66,6 +66,16 @@ def test_a_damaged_one_names_the_one_before_and_goes_on_from_it_when_removed(tmp
     assert [name for name in whole if not torch.equal(whole[name], found[name])] == []
 
 
+def test_a_thousand_zeroed_bytes_are_noticed(tmp_path):
+    run(tmp_path)
+    path = tmp_path / files.CHECKPOINTS / NAMES[3]
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes(1000) + content[middle + 1000 :])
+    with pytest.raises(RunError, match=r"found a damaged checkpoint \(its content is not what was saved\)"):
+        run(tmp_path)
+
+
 def test_frozen_weights_are_not_in_it(tmp_path):
     def half_frozen():
         model = toy_model("llama")

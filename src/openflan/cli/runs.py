@@ -14,6 +14,7 @@ from openflan import files
 from openflan.cli.options import AllowOverlap, Cards, DataRoot, Json, Out, Recipe, Set, load_config
 from openflan.environment import launched_as
 from openflan.errors import RunError
+from openflan.finished import check_file
 
 if TYPE_CHECKING:
     from openflan.config import RunConfig
@@ -125,6 +126,7 @@ def report(run_directory: Annotated[Path, typer.Argument(help="Directory of a fi
     if not path.is_file():
         raise RunError(run_directory, "no results.json", "the directory of a finished run", "Finish the run first.")
     results = StudyResults.from_json(files.read_json(path), path)
+    check_file(run_directory, files.RESULTS, "Repeat the command of the run: it makes its results anew.")
     write_report(results, run_directory / files.REPORT)
     print(run_directory / files.REPORT)
 

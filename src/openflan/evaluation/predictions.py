@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from openflan import files
-from openflan.errors import RunError
+from openflan.errors import DataError, RunError
+from openflan.finished import CHECK
+from openflan.streams import fingerprint
 
 _OPTIONAL = {"prior_logprobs", "group", "unit", "num_exemplars", "num_cut_words", "at_limit", "unscored"}
 
@@ -116,15 +118,34 @@ class Prediction:
             raise RunError(where, f"a value of the wrong kind ({exc})", "a prediction as `eval` writes it") from exc
 
 
-def read_predictions(store: Path) -> Iterator[Prediction]:
+def line_of(prediction: Prediction, identity: str) -> dict[str, Any]:
+    """A line of a predictions file. `identity` stands for all that decides the predictions in it: with the line itself
+    it makes `check`, by which a line that was changed, or made for something else, is known."""
+    value = prediction.to_json()
+    return {**value, CHECK: _check(value, identity)}
+
+
+def read_predictions(store: Path, identity: str | None = None) -> Iterator[Prediction]:
     """The predictions of a store, none where there is no such file: those of all processes that wrote to it.
 
-    A half line at a file's end, left by a killed writer or just being written, is passed over.
+    A half line at a file's end, left by a killed writer or just being written, is passed over. RunError for a damaged
+    file and, where the `identity` is given, for a line that is not as it was written for it.
     """
     for path in (store, *sorted(store.parent.glob(f"{store.stem}.rank*{store.suffix}"))):
-        if path.is_file():
-            for row in files.read_jsonl(path, still_written=True):
+        do = f"Put {path.name} back, or remove it and repeat the command: its predictions are made anew."
+        try:
+            for row in files.read_jsonl(path, still_written=True) if path.is_file() else ():
+                check = row.pop(CHECK, None)
+                if identity is not None and check != _check(row, identity):
+                    found = f"a line ({row.get('uid')}) that was changed, or made by another model or in another way"
+                    raise RunError(path, found, "the predictions as they were made", do)
                 yield Prediction.from_json(row)
+        except DataError as exc:
+            raise RunError(exc.where, exc.found, "the predictions as they were made", do) from exc
+
+
+def _check(value: dict[str, Any], identity: str) -> str:
+    return fingerprint([identity, value])[:8]
 
 
 def file_of_rank(store: Path, rank: int) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 from openflan import files
 from openflan.errors import ModelError, RunError
 from openflan.evaluation.choose import OptionBatch, OptionPrompt, pack_options, score_options
-from openflan.evaluation.predictions import Prediction, file_of_rank, read_predictions
+from openflan.evaluation.predictions import Prediction, file_of_rank, line_of, read_predictions
 from openflan.evaluation.requests import Request, group_of, limits_of_prompts, max_new_tokens, unit_of
 from openflan.evaluation.settings import EvalSettings
 from openflan.models.lm import LanguageModel
@@ -45,24 +45,27 @@ def evaluate(
     show_options: bool = True,
     on_batch: OnPredictions = lambda _: None,
     part: Part | None = None,
+    identity: str = "",
 ) -> list[Prediction]:
     """Predictions for all requests, appended to `store` batch by batch; those that lie there are not made again.
 
     A prompt that cannot be fitted into the limits becomes an unscored prediction. ModelError, naming the row, for a
-    log-prob that is not finite. `on_batch` is told the predictions of each batch, old ones included. Of several
-    processes each appends to a file of its own, and the first returns the predictions of all; the others none.
+    log-prob that is not finite; RunError for a store whose lines were changed, or made for another `identity`, which
+    stands for all that decides the predictions. `on_batch` is told the predictions of each batch, old ones included.
+    Of several processes each appends to a file of its own, and the first returns the predictions of all; the others
+    none.
     """
     part = part or Part()
     own = file_of_rank(store, part.rank)
     if own.is_file():
         files.cut_half_line(own)
-    done = {p.key: p for p in read_predictions(store)}
+    done = {p.key: p for p in read_predictions(store, identity)}
 
     def finish(batch: Sequence[Request], make: Callable[[], Sequence[Prediction]]) -> None:
         keys = [request.key for request in batch]
         if not all(key in done for key in keys):
             made = {p.key: p for p in make() if p.key not in done}
-            files.append_jsonl(own, [p.to_json() for p in made.values()])
+            files.append_jsonl(own, [line_of(p, identity) for p in made.values()])
             done.update(made)
         on_batch([done[key] for key in keys])
 
@@ -78,7 +81,7 @@ def evaluate(
     if part.rank:
         return []
     if part.num_processes > 1:
-        done = {p.key: p for p in read_predictions(store)}
+        done = {p.key: p for p in read_predictions(store, identity)}
     missing = sum(request.key not in done for request in requests)
     if missing:
         found = f"{missing} of {len(requests)} predictions missing"

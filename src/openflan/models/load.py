@@ -24,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from openflan import files
 from openflan.errors import ModelError, RunError
+from openflan.finished import check_finished
 from openflan.models.folder import (
     PROMPT_FORMAT,
     base_folder,
@@ -77,6 +78,8 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
     """
     folder = model_folder(settings.path)
     base = base_folder(folder)
+    for each in {folder, base}:
+        check_finished(each)
     load_config(base)
     model = _load_weights(base, getattr(torch, settings.dtype), settings.attention)
     if is_adapter(folder):

@@ -6,7 +6,6 @@ The front matter is what the Hugging Face hub reads. A licence is left to whoeve
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +15,13 @@ import yaml
 
 from openflan import files
 from openflan.errors import RunError
+from openflan.finished import checked, record_of
 from openflan.report.tables import percent, words
-from openflan.study.job import SHUFFLED_JOB, TOTALS
+from openflan.study.job import SHUFFLED_JOB
 from openflan.tasks.adapt import load_examples
 from openflan.tasks.catalog import Task, load_catalog
 from openflan.templates.render import render
 
-CARD = "README.md"
-LAST_UPDATES = 50
 EOS_SEPARATOR = "<eos>"  # in a recipe: the end-of-text id itself
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 HUB_CACHE = re.compile(r"/models--([\w.-]+?)--([\w.-]+)/snapshots/")
@@ -36,7 +34,8 @@ LOSS = {
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a run's directory tells about one of its models, as it was written: `run` is run.yaml, `plan` plan.json,
-    `environment` env.json, `totals` totals.json, `log` the last lines of train.jsonl. `kind` is tuned or shuffled."""
+    `environment`, `totals` and `log` (the last updates) what was kept with the finished model. `kind` is tuned or
+    shuffled."""
 
     kind: str
     run: Mapping[str, Any]
@@ -53,8 +52,8 @@ def write_model_card(folder: Path) -> Path:
     """
     manifest = read_manifest(folder)
     cards = manifest.run["config"]["data"]["cards"]
-    files.write_text(folder / CARD, model_card(manifest, load_catalog([Path(card) for card in cards]).tasks))
-    return folder / CARD
+    files.write_text(folder / files.CARD, model_card(manifest, load_catalog([Path(card) for card in cards]).tasks))
+    return folder / files.CARD
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -63,13 +62,14 @@ def read_manifest(folder: Path) -> Manifest:
     run = files.read_yaml(job.parents[1] / files.RUN, RunError)
     if not isinstance(run, dict) or "config" not in run:
         raise RunError(job.parents[1] / files.RUN, "no `config`", "the run.yaml of a run", "Begin another run.")
+    checked(run, job.parents[1] / files.RUN, "Begin another run.")
+    record = record_of(folder)
+    if record is None:
+        raise RunError(
+            folder, f"no {files.DONE}", "a model whose training is finished", "Repeat the command of its run."
+        )
     return Manifest(
-        kind=job.name,
-        run=run,
-        plan=files.read_json(job.parent / files.PLAN_SUMMARY),
-        environment=files.read_json(job.parents[1] / files.ENVIRONMENT),
-        totals=files.read_json(job / TOTALS),
-        log=tuple(deque(files.read_jsonl(job / files.TRAIN_LOG), LAST_UPDATES)),
+        kind=job.name, run=run, plan=files.read_json_object(job.parent / files.PLAN_SUMMARY), **record["facts"]
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from openflan import __version__, files
 from openflan.config import RunConfig
 from openflan.errors import RunError
+from openflan.finished import check_file, checked, is_finished, signed
 from openflan.mixture.plan import PlanRow
 from openflan.models.folder import model_fingerprint
 from openflan.streams import file_fingerprint, fingerprint
@@ -20,6 +21,7 @@ from openflan.study.compare import StudyResults
 from openflan.study.prepare import Prepared
 from openflan.tasks.catalog import load_catalog
 
+UNREADABLE = "Put it back, or choose another --out."
 PACKAGES = ("accelerate", "torch", "transformers", "tokenizers", "safetensors", "numpy", "pydantic", "jinja2")
 
 
@@ -47,6 +49,7 @@ def check_directory(out: Path, identity: str) -> None:
         if not isinstance(found, dict) or found.get("fingerprint") != identity:
             do = "Choose another --out, or the settings it began with: they are in its run.yaml."
             raise RunError(out, "the directory of another run", free, do)
+        checked(found, out / files.RUN, UNREADABLE)
     elif names:
         raise RunError(out, "a directory with other files in it", free, "Choose another --out.")
 
@@ -56,8 +59,8 @@ def claim(out: Path, config: RunConfig, identity: str) -> None:
     check_directory(out, identity)
     if not (out / files.RUN).is_file():
         record = {"fingerprint": identity, "started_in": os.getcwd(), "config": config.model_dump(mode="json")}
-        files.write_yaml(out / files.RUN, record)
-    if not (out / files.ENVIRONMENT).is_file():
+        files.write_yaml(out / files.RUN, signed(record))
+    if not _read_if_whole(out / files.ENVIRONMENT):
         files.write_json(out / files.ENVIRONMENT, environment())
 
 
@@ -73,6 +76,8 @@ def read_config(run: Path) -> RunConfig:
     if not isinstance(found, dict) or "config" not in found:
         raise RunError(path, "no `config`", "the run.yaml of a run", "Name the directory given to --out.")
     config = files.parse(RunConfig, found["config"], path, RunError)
+    checked(found, path, UNREADABLE)
+    check_file(run, files.RUN, UNREADABLE)
     started_in = Path(str(found.get("started_in", "")))
     if not started_in.is_dir():  # of an older version, or of another machine
         return config
@@ -80,6 +85,14 @@ def read_config(run: Path) -> RunConfig:
     root = started_in / data.root if data.root else None
     cards = tuple(started_in / card for card in data.cards)
     return config.model_copy(update={"data": data.model_copy(update={"root": root, "cards": cards})})
+
+
+def _read_if_whole(path: Path) -> dict[str, Any]:
+    """The object in a JSON file that is made anew where it is lost or damaged; then an empty one."""
+    try:
+        return files.read_json_object(path)
+    except RunError:
+        return {}
 
 
 def environment() -> dict[str, Any]:
@@ -97,12 +110,13 @@ def environment() -> dict[str, Any]:
 def write_plan(part: Prepared, folder: Path) -> None:
     """RunError when the rows are no longer those that the run began with: its results would be of neither."""
     path = folder / files.PLAN_SUMMARY
-    if path.is_file():
-        began_with = files.read_json(path).get("data", part.data)
-        changed = [name for name, data in part.data.items() if dict(began_with).get(name) != data]
+    began_with = _read_if_whole(path).get("data")
+    if isinstance(began_with, dict):  # else what was made from the rows tells, too
+        changed = [name for name, data in part.data.items() if began_with.get(name) != data]
         if changed:
             found = f"other rows than the data has now: those of {', '.join(changed)}"
-            raise RunError(path, found, "the rows this run began with", "Choose another --out.")
+            do = "Choose another --out; where the rows are as they were, remove this file: it is made anew."
+            raise RunError(path, found, "the rows this run began with", do)
     files.write_jsonl(folder / files.PLAN, map(plan_row_json, part.plan.rows))
     if part.gate.overlaps:
         files.write_jsonl(folder / files.OVERLAP, map(asdict, part.gate.overlaps))
@@ -132,9 +146,9 @@ def plan_summary(part: Prepared) -> dict[str, Any]:
 
 def seconds_before(out: Path) -> dict[str, float] | None:
     """What a finished run took: repeating its command makes nothing anew and would tell that it took no time."""
-    if not (out / files.DONE).is_file():
-        return None
     try:
+        if not is_finished(out):
+            return None
         return StudyResults.from_json(files.read_json(out / files.RESULTS)).seconds
     except RunError:
         return None

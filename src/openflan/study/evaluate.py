@@ -23,6 +23,7 @@ from openflan.evaluation.predictions import Prediction
 from openflan.evaluation.requests import check_shots, draw_examples, draw_pool, max_new_tokens, requests_for
 from openflan.evaluation.run import Part, evaluate
 from openflan.evaluation.settings import EvalSettings
+from openflan.finished import signed
 from openflan.models.folder import model_fingerprint
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model
@@ -147,6 +148,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
     with files.exclusive(folder, wait=False) if part.rank == 0 else nullcontext():
         record = EvaluationRecord(
             name=called,
+            identity=identity.key,
             model=asking.model.path,
             model_fingerprint=known,
             settings=settings,
@@ -170,7 +172,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
             server=str(remote.ways) if remote else None,
         )
         if part.rank == 0:
-            files.write_json(folder / EVALUATION, record.model_dump(mode="json"))
+            files.write_json(folder / EVALUATION, signed(record.model_dump(mode="json")))
         total = sum(map(len, requests))
         for name, some in zip((TEST, DEV), requests, strict=False):
             store = folder / name
@@ -183,6 +185,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
                 asking.show_options,
                 lambda new: on_predictions(new, total),
                 part,
+                identity.key,
             )
     return Evaluation(folder, record)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +23,7 @@ from openflan.evaluation.scores import (
     task_weights,
 )
 from openflan.evaluation.significance import holm
+from openflan.finished import finish
 from openflan.streams import fingerprint
 from openflan.study.compare import (
     MAJORITY,
@@ -39,11 +40,13 @@ from openflan.study.compare import (
 )
 from openflan.study.directory import check_directory, claim, identity_of, seconds_before, write_plan
 from openflan.study.figures import gap_figures, mean_figures, task_figures, template_figures
-from openflan.study.job import SHUFFLED_JOB, TOTALS, TUNED_JOB, UNTUNED_JOB, Job, is_launched
+from openflan.study.job import SHUFFLED_JOB, TOTALS, TUNED_JOB, UNTUNED_JOB, Job, is_done, is_launched
 from openflan.study.launch import run_jobs, train_together
 from openflan.study.prepare import Prepared, Rows, prepare
 from openflan.tasks.catalog import load_catalog
+from openflan.untrusted import json_value
 
+SHOWN = {"update", "loss", "num_tokens", "num_padding", "supervised_per_second"}
 LONGEST_LINE = 4096  # in a training log, bytes
 UPDATE_WEIGHT = 40  # an update takes about as long as forty predictions
 
@@ -80,7 +83,9 @@ def run_study(
         kinds = [TUNED_JOB, *([SHUFFLED_JOB] if config.shuffled_labels else []), UNTUNED_JOB]
         jobs = [Job(config, name, kind, out / name / kind) for kind in kinds for name in config.held_out]
         tuning = time.monotonic()
-        run_jobs(jobs, config.num_jobs, lambda: on_progress([_progress(job) for job in jobs]))
+        basis = {part.held_out: part.fingerprint for part in prepared}
+        left = [job for job in jobs if not is_done(job, basis[job.held_out])]
+        run_jobs(left, config.num_jobs, lambda: on_progress([_progress(job) for job in jobs]))
         seconds["tune and evaluate"] = time.monotonic() - tuning
         scoring = time.monotonic()
         results = correct(gather(config, out, identity, prepared, command))
@@ -89,7 +94,7 @@ def run_study(
         seconds = seconds_before(out) or {name: round(value, 2) for name, value in seconds.items()}
         results = results.model_copy(update={"seconds": seconds})
         files.write_json(out / files.RESULTS, results.to_json())
-        files.write_text(out / files.DONE, "")
+        finish(out, [files.RUN, files.RESULTS], identity)
     return results
 
 
@@ -127,7 +132,7 @@ def _progress(job: Job) -> JobProgress:
     """Read from the job's files, so that work done before an interruption counts."""
     if (job.folder / files.DONE).is_file():
         return JobProgress(job.held_out, job.kind, 1.0, "")
-    totals = files.read_json(job.folder / TOTALS) if (job.folder / TOTALS).is_file() else {}
+    totals = _numbers((job.folder / TOTALS).read_bytes()) if (job.folder / TOTALS).is_file() else {}
     all_updates, all_predictions = totals.get("num_updates", 0), totals.get("num_predictions", 0)
     last = _last_update(job.folder / files.TRAIN_LOG) if all_updates else {}
     num_updates = last["update"] + 1 if last else 0
@@ -144,14 +149,26 @@ def _progress(job: Job) -> JobProgress:
     return JobProgress(job.held_out, job.kind, min(0.99, done / whole) if whole else 0.0, rate)
 
 
-def _last_update(log: Path) -> dict[str, Any]:
-    """The last whole line of a training log, from the end of the file: the log grows long."""
+def _last_update(log: Path) -> dict[str, float]:
+    """The last whole line of a training log, from the end of the file: the log grows long. Nothing where it is damaged:
+    it only shows how far the training is."""
     if not log.is_file():
         return {}
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LONGEST_LINE))
         lines = file.read().split(b"\n")[:-1]
-    return dict(json.loads(lines[-1])) if lines else {}
+    last = _numbers(lines[-1]) if lines else {}
+    return last if set(last) >= SHOWN and last["num_tokens"] > 0 else {}
+
+
+def _numbers(content: bytes) -> dict[str, float]:
+    """The numbers by name in an object in JSON; none where it is damaged."""
+    try:
+        value = json_value(content.decode())
+    except ValueError:
+        return {}
+    found = value.items() if isinstance(value, dict) else ()
+    return {name: number for name, number in found if isinstance(number, int | float) and math.isfinite(number)}
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -14,6 +14,7 @@ from openflan import files
 from openflan.config import RunConfig
 from openflan.environment import RANK_VARIABLES, launched_as
 from openflan.errors import OpenFlanError
+from openflan.finished import is_finished, record_of
 
 UNTUNED_JOB, TUNED_JOB, SHUFFLED_JOB = "untuned", "tuned", "shuffled"
 TOTALS = "totals.json"
@@ -39,6 +40,17 @@ class Job:
         """Prediction files by whether the prompts show the options."""
         formats = ("options", "no-options") if self.kind == UNTUNED_JOB else ("options",)
         return {name: self.folder / files.PREDICTIONS / f"{name}.jsonl" for name in formats}
+
+
+def is_done(job: Job, made_from: str) -> bool:
+    """Whether nothing is left of a job to do. RunError, naming the file, where one of a finished step has changed.
+
+    A model that was taken away is not missed: its predictions are there.
+    """
+    if not is_finished(job.folder, made_from):
+        return False
+    model, record = job.folder / files.MODEL, record_of(job.folder) or {}
+    return not model.exists() or is_finished(model, record["facts"].get("model", ""))
 
 
 def rank() -> int:

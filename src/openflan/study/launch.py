@@ -26,11 +26,11 @@ POLL_SECONDS = 0.2
 
 
 def run_jobs(jobs: Sequence[Job], num_jobs: int, on_poll: Callable[[], None]) -> None:
-    """Run every job that is not done, `num_jobs` at a time. Nothing is left running behind it."""
+    """Run every job, `num_jobs` at a time. Nothing is left running behind it."""
     # The fork server imports torch once, before any job; every process is a fork of it and starts in no time.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["openflan.study.run_one"])
-    waiting = [job for job in jobs if not (job.folder / files.DONE).is_file()]
+    waiting = list(jobs)
     running: list[_Running] = []
     try:
         if waiting:

@@ -22,6 +22,7 @@ from openflan.mixture.overlap import HeldOutTexts, Overlap, Scan
 from openflan.mixture.plan import Plan, mix
 from openflan.mixture.pool import Pool, RowNotes, content_fingerprint, content_number
 from openflan.mixture.rates import check_weights
+from openflan.streams import fingerprint
 from openflan.tasks.adapt import iter_examples
 from openflan.tasks.catalog import Catalog, Task
 from openflan.tasks.example import Example
@@ -62,6 +63,11 @@ class Prepared:
     data: dict[str, str]
     rows: Rows
     config: RunConfig
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the plan and with what the rows say that are trained on or evaluated."""
+        return fingerprint([self.plan.fingerprint, self.data])
 
     def examples_of(self, task: str, shuffled: bool = False) -> dict[str, Example]:
         """The rows of one task that the plan names, exemplars included, by uid: read again, and only they are held.

@@ -31,6 +31,7 @@ from openflan.evaluation.scores import (
 )
 from openflan.evaluation.settings import ClusterMean
 from openflan.evaluation.significance import compare
+from openflan.finished import CHECK, checked
 from openflan.study.figures import (
     Gap,
     Mean,
@@ -74,6 +75,8 @@ class EvaluationRecord(Strict):
     """What was evaluated, in `evaluation.json`. `settings` are those that decide the predictions."""
 
     name: str
+    identity: str
+    """Stands for all that decides the predictions, each line of which is known by it."""
     model: str
     model_fingerprint: str
     settings: dict[str, Any]
@@ -172,7 +175,11 @@ class Evaluation:
         return {name: len(self._read(name)) for name in self.num_expected}
 
     def _read(self, name: str) -> dict[tuple[str, str, str], Prediction]:
-        return {p.key: p for p in read_predictions(self.folder / name)} if self.num_expected[name] else {}
+        return (
+            {p.key: p for p in read_predictions(self.folder / name, self.record.identity)}
+            if self.num_expected[name]
+            else {}
+        )
 
     def _read_whole(self, name: str) -> list[Prediction]:
         found, num_expected = self._read(name), self.num_expected[name]
@@ -201,7 +208,13 @@ def read_evaluation(folder: Path) -> Evaluation:
     path = folder / EVALUATION
     if not path.is_file():
         raise RunError(folder, f"no {EVALUATION}", "a directory that `openflan eval` made", "Check the path.")
-    return Evaluation(folder, files.parse(EvaluationRecord, files.read_json(path), path, RunError))
+    do = "Repeat the `openflan eval` that made it: predictions made so far are kept."
+    found = files.read_json_object(path, do=do)
+    record = files.parse(
+        EvaluationRecord, {name: part for name, part in found.items() if name != CHECK}, path, RunError
+    )
+    checked(found, path, do)
+    return Evaluation(folder, record)
 
 
 def find_evaluations(folders: Sequence[Path]) -> tuple[list[Evaluation], list[Unfinished]]:

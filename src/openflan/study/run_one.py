@@ -5,7 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -13,19 +14,25 @@ from openflan import files
 from openflan.errors import ConfigError
 from openflan.evaluation.requests import Request, check_shots, draw_pool, requests_for
 from openflan.evaluation.run import evaluate
+from openflan.finished import finish, is_finished, record_of
 from openflan.models.adapters import add_adapter
 from openflan.models.folder import model_fingerprint
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model, load_weights, save_model
 from openflan.models.settings import ModelSettings
-from openflan.streams import fingerprint
+from openflan.streams import file_fingerprint, fingerprint
+from openflan.study.directory import environment
 from openflan.study.encode import encode_plan, pack_store
 from openflan.study.job import SHUFFLED_JOB, TOTALS, UNTUNED_JOB, Job, rank
-from openflan.study.prepare import Rows, prepare
+from openflan.study.prepare import Prepared, Rows, prepare
 from openflan.tasks.catalog import load_catalog
 from openflan.tokens.encode import Lengths
 from openflan.tokens.store import default_folder
+from openflan.training.log import UpdateLog
 from openflan.training.loop import PacksOf, shuffled_updates, train
+
+NUM_LAST_UPDATES = 50
+"""Whose loss is told of a tuned model."""
 
 
 def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
@@ -65,13 +72,16 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
             stop_if_orphaned(line)
             on_update()
 
-        _tune(job, store.path.parent.name, model, packs_of, num_updates, after, describe)
+        _tune(job, store.path.parent.name, model, packs_of, num_updates, after, describe, totals)
         if rank() > 0:
             return
     _write_totals(job, totals)
     if config.evaluation.num_threads:
         torch.set_num_threads(config.evaluation.num_threads)
-    for name, predictions in job.stores.items() if job.evaluates else ():
+    if not job.evaluates:
+        return
+    made_by = _model_identity(job, prepared)
+    for name, predictions in job.stores.items():
         evaluate(
             model,
             requests,
@@ -80,9 +90,12 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
             predictions,
             show_options=name == "options",
             on_batch=stop_if_orphaned,
+            identity=fingerprint([made_by, name]),
         )
-    if job.evaluates:
-        files.write_text(job.folder / files.DONE, "")
+    stores = sorted((job.folder / files.PREDICTIONS).glob("*.jsonl"))
+    names = [f"{files.PREDICTIONS}/{path.name}" for path in stores]
+    record = record_of(job.folder / files.MODEL)
+    finish(job.folder, names, prepared.fingerprint, {"model": record["made_from"]} if record else None)
 
 
 def stop_if_orphaned(_: object) -> None:
@@ -104,6 +117,15 @@ def _write_totals(job: Job, totals: dict[str, float]) -> None:
         files.write_json(job.folder / TOTALS, totals)
 
 
+def _model_identity(job: Job, prepared: Prepared) -> str:
+    """Stands for all that decides the predictions of a job: its model, what it is asked, and how."""
+    record = record_of(job.folder / files.MODEL) if job.kind != UNTUNED_JOB else None
+    model = record["files"] if record else model_fingerprint(job.config.model.path)
+    cards = file_fingerprint({task.path for task in prepared.evaluated})
+    settings = job.config.evaluation.deciding()
+    return fingerprint([job.kind, model, prepared.fingerprint, cards, job.config.model, settings, job.config.seed])
+
+
 def _tune(
     job: Job,
     prompts: str,
@@ -112,16 +134,26 @@ def _tune(
     num_updates: int,
     on_update: Callable[[object], None],
     describe: Callable[[int], str],
+    totals: Mapping[str, float],
 ) -> None:
     """Train, unless that is done; the tuned model lies in the job's folder and in rank 0's `model` afterwards."""
     config, saved = job.config, job.folder / files.MODEL
-    if (saved / files.DONE).is_file():
-        load_weights(model, saved)
-        return
     base = model_fingerprint(config.model.path)
     identity = fingerprint([prompts, job.kind, config.train.deciding(), config.model, base, config.seed])
-    train(model, packs_of, num_updates, config.train, job.folder, identity, config.seed, on_update, describe)
+    if is_finished(saved, identity):
+        load_weights(model, saved)
+        return
+    last: deque[UpdateLog] = deque(maxlen=NUM_LAST_UPDATES)
+
+    def after(line: UpdateLog) -> None:
+        last.append(line)
+        on_update(line)
+
+    train(model, packs_of, num_updates, config.train, job.folder, identity, config.seed, after, describe)
     if rank() == 0:
         save_model(model, saved, asked_with=config.model.model_dump(include={"separator", "chat_template"}))
-        files.write_text(saved / files.DONE, "")
+        log = [{"update": line.update, "loss": line.loss} for line in last]
+        facts = {"totals": totals, "log": log, "environment": environment()}
+        names = {path.name for path in saved.iterdir() if path.is_file() and not path.name.startswith(".")}
+        finish(saved, names - {files.DONE, files.CARD}, identity, facts)
         shutil.rmtree(job.folder / files.CHECKPOINTS, ignore_errors=True)

@@ -2,7 +2,8 @@
 
 A store lies at `<folder>/<key>/tokens.arrow`. It is written in chunks to a file of another name, which takes its place
 when it is whole, under a lock: of two processes that need the same store one builds it and the other waits. Its last
-record batch has no rows and carries the counts and a checksum, so that half a file is never taken for a store.
+record batch has no rows and carries the counts and a fingerprint of everything, with the key, so that neither half a
+file nor another store is ever taken for it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from openflan import __version__, files
-from openflan.streams import file_fingerprint, fingerprint
+from openflan.streams import bytes_fingerprint, file_fingerprint, fingerprint
 from openflan.tokens.pack import Segment, plain_segment
 
 NAME = "tokens.arrow"
@@ -113,16 +114,16 @@ def stored(folder: Path, key: str, chunks: Callable[[], Iterable[Chunk]]) -> Tok
         for left in path.parent.glob(files.unfinished(path) + "*"):  # its writer was killed: the lock is ours
             left.unlink(missing_ok=True)
         with files.atomic(path, do=ADVICE) as file:
-            _write(file, chunks())
+            _write(file, key, chunks())
         built = _open(path, num_damaged)
         assert built is not None, f"{path} cannot be read after it was written"
         return built
 
 
-def _write(file: BinaryIO, chunks: Iterable[Chunk]) -> None:
+def _write(file: BinaryIO, key: str, chunks: Iterable[Chunk]) -> None:
     tasks: dict[str, int] = {}
     counts: dict[str, Counter[str]] = {}
-    checksum = 0
+    arrays: list[str] = []
     with pa.ipc.new_file(file, _SCHEMA) as writer:
         for chunk in chunks:
             code = tasks.setdefault(chunk.task, len(tasks))
@@ -131,9 +132,9 @@ def _write(file: BinaryIO, chunks: Iterable[Chunk]) -> None:
             counted.update(num_examples=len(batch), num_tokens=len(batch.column("ids").values))
             counted.update(num_supervised=sum(chunk.num_supervised))
             counted.update(chunk.counts)
-            checksum += _checksum(batch)
+            arrays.append(_fingerprint(batch))
             writer.write_batch(batch)
-        about = {"counts": counts, "checksum": checksum}
+        about = {"counts": counts, "content": fingerprint([key, counts, arrays])}
         writer.write_batch(_EMPTY, custom_metadata={"openflan": json.dumps(about)})
 
 
@@ -149,11 +150,9 @@ def _record_batch(chunk: Chunk, code: int) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=_SCHEMA)
 
 
-def _checksum(batch: pa.RecordBatch) -> int:
-    """A number that changes when a value of the batch does."""
+def _fingerprint(batch: pa.RecordBatch) -> str:
     ids, *others = batch.columns
-    arrays = [ids.offsets, ids.values, *others]
-    return sum(weight * int(each.to_numpy().sum(dtype=np.int64)) for weight, each in enumerate(arrays, start=1))
+    return bytes_fingerprint(each.to_numpy() for each in (ids.offsets, ids.values, *others))
 
 
 def _open(path: Path, num_damaged: int = 0) -> TokenStore | None:
@@ -163,7 +162,8 @@ def _open(path: Path, num_damaged: int = 0) -> TokenStore | None:
     """
     if not path.is_file():
         return None
-    checksum, first_rows = 0, [0]
+    first_rows = [0]
+    arrays: list[str] = []
     try:
         reader = pa.ipc.open_file(pa.OSFile(str(path)))
         last = reader.get_batch_with_custom_metadata(reader.num_record_batches - 1)
@@ -172,16 +172,18 @@ def _open(path: Path, num_damaged: int = 0) -> TokenStore | None:
         columns = {name: np.empty(num_rows, kind) for name, kind in _IN_MEMORY.items()}
         for i in range(reader.num_record_batches - 1):
             batch = reader.get_batch(i)
-            checksum += _checksum(batch)
+            batch.validate()
+            arrays.append(_fingerprint(batch))
             rows = slice(first_rows[-1], first_rows[-1] + batch.num_rows)
             first_rows.append(rows.stop)
             columns["lengths"][rows] = np.diff(batch.column("ids").offsets.to_numpy())
             for name in ("num_supervised", "place", "task"):
                 columns[name][rows] = batch.column(name).to_numpy()
-        if reader.schema != _SCHEMA or checksum != about["checksum"] or first_rows[-1] != num_rows:
+        content = fingerprint([path.parent.name, about["counts"], arrays])
+        if reader.schema != _SCHEMA or content != about["content"] or first_rows[-1] != num_rows:
             return None
         mapped = pa.ipc.open_file(pa.memory_map(str(path)))
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError):
+    except Exception:  # of a damaged file whatever the libraries that read it like
         return None
     by_task: dict[str, dict[str, int]] = about["counts"]
     totals: Counter[str] = Counter()

@@ -7,7 +7,7 @@ whatever the number of ranks. Draws belong to updates (`streams.py`), so there i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from openflan import files
 from openflan.errors import RunError
+from openflan.streams import bytes_fingerprint, fingerprint
 from openflan.training.ranks import Ranks
 from openflan.training.shard import share_like, whole
 
@@ -52,6 +53,8 @@ class Checkpoints:
             "identity": self.identity,
             "num_processes": str(self.ranks.num_processes),
         }
+        if self.ranks.is_main:
+            metadata["content"] = _content(metadata, tensors)
         self.ranks.on_main(lambda: self._write(self.folder / f"update-{update:08}.safetensors", tensors, metadata))
 
     def _write(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -84,8 +87,10 @@ class Checkpoints:
         path = paths[-1]
         try:
             with safe_open(path, framework="pt") as file:
-                update = self._check(path, file.metadata() or {})
-                names = list(file.keys())
+                metadata, names = file.metadata() or {}, list(file.keys())
+                update = self._check(path, metadata)
+                if metadata.get("content") != _content(metadata, {name: file.get_tensor(name) for name in names}):
+                    raise SafetensorError("its content is not what was saved")
                 with torch.no_grad():
                     for name, weight in _trained(model):
                         weight.copy_(share_like(file.get_tensor(f"model.{name}"), weight))
@@ -115,6 +120,15 @@ class Checkpoints:
                 f"Repeat with --processes {metadata['num_processes']}, or remove it.",
             )
         return int(metadata["update"])
+
+
+def _content(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Fingerprint of everything in a checkpoint."""
+    about = sorted((name, value) for name, value in metadata.items() if name != "content")
+    arrays = (
+        tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() for name in sorted(tensors)
+    )
+    return fingerprint([about, sorted(tensors), bytes_fingerprint(arrays)])
 
 
 def _trained(model: Module) -> list[tuple[str, Tensor]]:

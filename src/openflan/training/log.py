@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from openflan import files
 from openflan.training.ranks import Ranks
 from openflan.training.settings import TrainSettings
+from openflan.untrusted import json_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class TrainingLog:
     def __init__(self, folder: Path, start: int, settings: TrainSettings, ranks: Ranks) -> None:
         self.path = folder / files.TRAIN_LOG
         self.ranks = ranks
-        ranks.on_main(lambda: files.write_jsonl(self.path, [row for row in _rows(self.path) if row["update"] < start]))
+        ranks.on_main(lambda: files.write_jsonl(self.path, _rows_before(start, self.path)))
         if settings.trackers:
             config = {name: str(value) for name, value in settings.model_dump(mode="json").items()}
             ranks.accelerator.init_trackers("openflan", {"folder": str(folder), **config})
@@ -54,7 +57,10 @@ class TrainingLog:
             tracker.finish()
 
 
-def _rows(path: Path) -> Iterator[dict[str, float]]:
-    if path.is_file():
-        files.cut_half_line(path)
-        yield from files.read_jsonl(path)
+def _rows_before(update: int, path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a log up to an update. What is damaged is left out: the log decides nothing."""
+    for line in path.read_bytes().split(b"\n")[:-1] if path.is_file() else ():
+        with suppress(ValueError):
+            row = json_value(line.decode())
+            if isinstance(row, dict) and isinstance(row.get("update"), int) and row["update"] < update:
+                yield row
