@@ -203,6 +203,16 @@ def test_the_longest_names_and_numbers_fit(width: int) -> None:
     assert row.endswith("-100.0 [-100.0, -100.0] 0.006 0.013 <0.001 3.2")
 
 
+def test_mcnemars_test_of_units_is_told() -> None:
+    told = "McNemar's test counts a unit of several rows once: rte."
+    for num_units, is_told in ((None, False), (1000, False), (250, True)):
+        lines = shown(
+            comparison(evaluation("a"), evaluation("b"), [DIFFERENCE.model_copy(update={"num_units": num_units})])
+        )
+        assert (told in " ".join(lines)) == is_told
+        assert ("1,000 rows, 250 units" in " ".join(lines)) == is_told
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_a_narrow_terminal_cuts_no_number(width: int) -> None:
     best = LONG.model_copy(update={"best_dev": TemplateResult(template="a", score=1.0, num_examples=1000)})

@@ -117,6 +117,11 @@ def comparison(
         cells = [points(mean.difference), interval(mean.low, mean.high, signed=True), p_value(mean.p_value)]
         table.add_row(_average(mean), *map(Text, [*cells, "", "", percent(mean.detectable)]))
     left_out = [f"{row.task}: {row.num_unpaired:,} prompts{UNPAIRED}." for row in rows if row.num_unpaired]
+    shared = [
+        row.task for row in rows if row.mcnemar is not None and row.num_units and row.num_units < row.num_examples
+    ]
+    if shared:
+        left_out.append(f"McNemar's test counts a unit of several rows once: {', '.join(shared)}.")
     return Group(Fitting(table), *map(Text, left_out))
 
 
