@@ -12,8 +12,9 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TextIO, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -144,19 +145,14 @@ def read_jsonl(path: Path, still_written: bool = False) -> Iterator[dict[str, An
     line_number = 0
     try:
         with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for line_number, line in enumerate(_lines(file), start=1):
+            for line_number, line in enumerate(iter(partial(file.readline, MAX_LINE_CHARACTERS), ""), start=1):
+                if len(line) == MAX_LINE_CHARACTERS:
+                    raise ValueError(f"a line of {MAX_LINE_CHARACTERS:,} characters or more")
                 if line.strip() and not (still_written and not line.endswith("\n")):
                     yield _object(path, line_number, line)
     except (OSError, EOFError, zlib.error, ValueError) as exc:
         found = f"{exc or type(exc).__name__} after line {line_number}"
         raise DataError(path, found, "whole JSON Lines in UTF-8", "Fetch or copy the file again.") from exc
-
-
-def _lines(file: TextIO) -> Iterator[str]:
-    while line := file.readline(MAX_LINE_CHARACTERS):
-        if len(line) == MAX_LINE_CHARACTERS:
-            raise ValueError(f"a line of more than {MAX_LINE_CHARACTERS:,} characters")
-        yield line
 
 
 def _object(path: Path, line_number: int, line: str) -> dict[str, Any]:
