@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ RESERVED = frozenset({"answer", "options", "options_block", "loop"})  # what a t
 # Names that become part of a path: no `..`, and never from the root.
 SplitName = Annotated[str, StringConstraints(pattern=r"^[\w\-]+(\.[\w\-]+)*$")]
 HubName = Annotated[str, StringConstraints(pattern=r"^[\w\-]+(\.[\w\-]+)*(/[\w\-]+(\.[\w\-]+)*)*$")]
+MAX_CHECKS = 200_000
 DEV_ROWS = 200  # of each dataset, for choosing between wordings or settings (FLAN, section 2.3)
 DottedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 
@@ -90,7 +92,7 @@ class ChoiceAnswer(Strict):
     """
 
     kind: Literal["choice"]
-    options: tuple[str, ...] | None = None
+    options: Annotated[tuple[str, ...], Field(max_length=1_000)] | None = None
     options_from: tuple[str, ...] | None = None
     gold: str | Annotated[int, Field(strict=True, ge=0)]
     gold_values: tuple[str | int | float | bool, ...] | None = None
@@ -188,7 +190,7 @@ class Card(Strict):
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
     samples: tuple[dict[str, Any], ...] = ()
-    templates: tuple[Template, ...]
+    templates: tuple[Template, ...] = Field(max_length=1_000)
     completion: Completion | None = None
 
     @model_validator(mode="after")
@@ -207,10 +209,18 @@ class Card(Strict):
         apart = sorted({*self.unit} - {*self.group_by}) if self.group_by else []
         if apart:
             raise ValueError(f"`unit` names {', '.join(apart)}, which `group_by` does not: a unit holds whole groups")
-        ids = [template.id for template in self.templates]
-        twice = sorted({i for i in ids if ids.count(i) > 1})
+        ids = Counter(template.id for template in self.templates)
+        twice = sorted(i for i, count in ids.items() if count > 1)
         if twice:
             raise ValueError(f"template ids must differ: {', '.join(twice)}")
         if not any(not template.inverted for template in self.templates):
             raise ValueError("`templates` needs at least one that is not inverted: the others are never scored")
+        if (num := self._num_checks()) > MAX_CHECKS:
+            raise ValueError(f"{num:,} prompts to check (templates, samples, options, members); at most {MAX_CHECKS:,}")
         return self
+
+    def _num_checks(self) -> int:
+        """How many prompts `tasks check` renders, about: every template on every sample with every gold."""
+        samples = sum(len(m.samples) or len(self.samples) for m in self.members.values()) or len(self.samples)
+        options = self.answer.options if isinstance(self.answer, ChoiceAnswer) else None
+        return len(self.templates) * samples * min(50, len(options or "x"))

@@ -24,6 +24,7 @@ _PROBLEMS = (
 )
 _ALIKE = re.compile(r"[^\W_]")
 _HIDDEN = "\x01"  # stands for the inside of a value
+_INSIDE = re.compile(rf"{_HIDDEN}(?:\d+{_HIDDEN})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Joints:
                     text = text.replace(value, _end(value))
                 for problem, pattern in _PROBLEMS:
                     for match in pattern.finditer(text):
-                        yield problem, text[max(0, match.start() - 20) : match.end() + 20].replace(_HIDDEN, "…")
+                        yield problem, _INSIDE.sub("…", text[max(0, match.start() - 20) : match.end() + 20])
 
 
 def _end(value: str) -> str:
@@ -99,8 +100,8 @@ def _kind(end: str) -> str:
 
 
 def _apart(option: str, number: int) -> str:
-    """Options must differ: what is hidden in this one has a length of its own."""
-    return option.replace(_HIDDEN, _HIDDEN * (number + 1))
+    """Options must differ: what is hidden in this one has its number in it."""
+    return option.replace(_HIDDEN, f"{_HIDDEN}{number}{_HIDDEN}")
 
 
 def _whole_values(example: Example) -> list[str]:

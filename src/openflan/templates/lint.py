@@ -23,6 +23,7 @@ from openflan.templates.pattern import compile_pattern
 from openflan.templates.render import Prompt, render
 
 _SHOWN_CHARACTERS = 60
+MOST_GOLDS = 50
 _STYLE = frozenset({"double punctuation", "stray braces", "stray space", "a duplicate template"})
 
 
@@ -141,7 +142,8 @@ def _leaks(task: Task, templates: Sequence[Template]) -> Iterator[tuple[str, str
 
 
 def _with_other_golds(task: Task, row: Mapping[str, Any], before: Example) -> Iterator[Example]:
-    """The sample with every other value that its gold could have; with a sentinel in place of free text."""
+    """The sample with other values that its gold could have, all or the first MOST_GOLDS; with a sentinel in place of
+    free text."""
     answer = task.card.answer
     name = answer.gold if isinstance(answer, ChoiceAnswer) else answer.references
     if isinstance(name, int):
@@ -157,7 +159,7 @@ def _with_other_golds(task: Task, row: Mapping[str, Any], before: Example) -> It
             golds = (False, True) if isinstance(found, bool) else range(len(before.answer.options))
         else:
             golds = [["sentinel"] if isinstance(found, list) else "sentinel"]
-        for gold in golds:
+        for gold in golds[:MOST_GOLDS]:
             if gold != found:
                 changed = adapt(task, [_with(row, name, gold)], "samples")[0]
                 yield from (example for example in changed if example.uid == before.uid)
