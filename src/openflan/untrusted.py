@@ -203,7 +203,7 @@ def json_value(text: str, keys_once: bool = False) -> Any:
     try:
         if keys_once:
             decode = _decode_once
-        else:  # more than 100 digits in a row show as four or more in every 25th character, which takes no time to search
+        else:  # more than 100 digits in a row show as four or more in every 25th character: searched in no time
             decode = _decode_careful if _FOUR_DIGITS.search(text[:: MAX_DIGITS // 4]) else _decode
         value = decode(text)
     except RecursionError:
