@@ -31,7 +31,7 @@ demo: install ## the whole experiment in miniature, on the CPU; ARGS="--out DIR 
 	@$(BIN)/openflan demo $(ARGS)
 
 test: install ## all tests; ARGS="tests/mixture -k rates" for some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: install ## format, lint, types and the order of the layers
 	$(BIN)/ruff format --check .
