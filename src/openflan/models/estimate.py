@@ -33,6 +33,8 @@ from openflan.models.windows import text_config
 EFFICIENCY = 0.5
 """Share of the measured matmul rate that a whole update is taken to reach; the rest goes to everything but matmuls."""
 MEASURING_SECONDS = 0.5
+MOST_MEASURED = 4096
+"""Matrices that are wider are multiplied at the same rate."""
 LOGITS_COPIES = 3
 """Logits, their log-softmax and their gradient."""
 
@@ -92,12 +94,16 @@ def estimate(
     pack_tokens = min(pack_tokens, tokens_per_microbatch)
     num_packs = tokens_per_microbatch // pack_tokens
     with torch.device("meta"):
-        shape = AutoModelForCausalLM.from_config(
-            config,
-            attn_implementation=model.attention,
-            dtype=getattr(torch, model.dtype),
-            trust_remote_code=False,
-        )
+        try:
+            shape = AutoModelForCausalLM.from_config(
+                config,
+                attn_implementation=model.attention,
+                dtype=getattr(torch, model.dtype),
+                trust_remote_code=False,
+            )
+        except Exception as exc:  # settings that do not go together raise whatever the architecture happens to raise
+            found = f"settings that make no model ({' '.join(str(exc).split())[:200]})"
+            raise ModelError(folder, found, "those of a causal language model") from exc
         num_parameters = _num(shape.parameters())
         if model.adapter is not None:
             from openflan.models.adapters import adapter_config, inject
@@ -105,7 +111,7 @@ def estimate(
             inject(shape, adapter_config(shape, model.adapter))
     try:
         kept, in_products = _kept_bytes(shape, num_packs, pack_tokens, mixed_precision)
-    except (RuntimeError, TypeError, ValueError) as exc:
+    except Exception as exc:
         found = f"a model that cannot be followed without weights ({' '.join(str(exc).split())[:200]})"
         raise ModelError(folder, found, "one whose forward pass depends on shapes alone") from exc
     if gradient_checkpointing:  # the input of each layer, and all of one layer at a time
@@ -133,7 +139,9 @@ def estimate(
     memory += kept + LOGITS_COPIES * num_logits * head.shape[0] * 4
     half = mixed_precision == "bf16" or model.dtype == "bfloat16"
     dtype = torch.bfloat16 if half else torch.float32
-    rate = measure_matmul(min(tokens_per_microbatch, 2048), width, dtype, num_threads and num_threads * num_processes)
+    rate = measure_matmul(
+        min(tokens_per_microbatch, 2048), min(width, MOST_MEASURED), dtype, num_threads and num_threads * num_processes
+    )
     rate *= num_processes if torch.cuda.is_available() else 1
     return Estimate(num_parameters, _num(trained), flops, memory, flops / (rate * EFFICIENCY), rate)
 

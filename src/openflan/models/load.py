@@ -36,6 +36,7 @@ from openflan.models.folder import (
 )
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.settings import ModelSettings, ModelShape
+from openflan.models.sizes import check_sizes
 from openflan.models.tokenizer import codec_of, load_tokenizer
 from openflan.streams import seed_of
 
@@ -61,6 +62,7 @@ def load_config(folder: Path) -> PreTrainedConfig:
         raise ModelError(folder, f"an encoder-decoder model ({config.model_type})", "a causal language model")
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise ModelError(folder, f"a model of type {config.model_type}", "a causal language model")
+    check_sizes(config, folder)
     return config
 
 

@@ -37,7 +37,7 @@ def max_positions(config: PreTrainedConfig) -> int:
     for rope in (given, *(some for some in given.values() if isinstance(some, dict))):  # one for each kind of layer
         if rope.get("rope_type") in ("dynamic", "longrope"):  # a long neighbour would change a short one's positions
             limits.append(rope.get("original_max_position_embeddings"))
-    return min((int(limit) for limit in limits if limit), default=1 << 30)
+    return min((int(limit) for limit in limits if isinstance(limit, int | float) and limit > 0), default=1 << 30)
 
 
 @dataclass(frozen=True, slots=True)
