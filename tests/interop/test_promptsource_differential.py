@@ -90,6 +90,16 @@ WORDINGS = {
     "same-words-other-task": ("From {{place}}: sea? ||| {{ answer_choices[label] }}", "calm ||| rough", False),
     "text": ("{{ note }} Which sea is this? ||| It is {{ names[0] }}.", None, True),
     "columns": ("{{ note }} What now? ||| {{ answer_choices[key | int - 1] }}", "{{first}} ||| {{second}}", True),
+    "cases": (
+        "{{ note }} And? ||| {% if key == '1' %} {{first}} {% else %} {{second}} {% endif %}",
+        "{{first}} ||| {{second}}",
+        True,
+    ),
+    "cases-in-words": (
+        "{{ note }} Big? ||| {% if label == 0 %}tiny{% else %}huge{% endif %}",
+        "tiny ||| huge",
+        True,
+    ),
     "columns-shown": (
         "{{ note }} What now?\n- {{first}}\n- {{second}} ||| {{ [first, second][label] }}",
         "{{first}} ||| {{second}}",
@@ -120,6 +130,11 @@ REFUSED = {
     "other-words-in-prompt": ("Make it {{ answer_choices[label] }}. ||| {{ note }}", "wet ||| dry", False),
     "target-of-some-rows": ("{{place}}: ||| {% if label != 5 %}{{ note }} {{ place }}{% endif %}", None, False),
     "compared": ("{% if label > 3 %}{{note}} ||| {{ place }}{% endif %}", None, True),
+    "cases-of-words": (
+        "{{ note }} Of? ||| {% if kind == 'weather' %}air{% else %}road{% endif %}",
+        "air ||| road",
+        True,
+    ),
     "in-one-branch": ("{% if place %}{{ note }} ||| a {% else %} b {% endif %}", None, True),
 }
 REASONS = {
@@ -128,6 +143,7 @@ REASONS = {
     "other-words-in-prompt": "its own answer choices, where its card has others",
     "target-of-some-rows": "a target that only some rows have",
     "compared": "rows that a condition passes over, which a card cannot say: label > 3",
+    "cases-of-words": "a target that depends on a condition",
     "in-one-branch": "a condition with `|||` in only some of its branches",
 }
 
@@ -187,7 +203,7 @@ def test_which_are_trained_on_only_and_which_list_the_options(imported):
     assert {t.id for t in templates if t.inverted} == {"write", "write-from-place", "same-words-other-task"}
     assert {t.id for t in templates if "options_block" in t.input} == {
         *("plain", "verbatim", "if-around-target", "bar-in-if", "other-words", "true-or-false", "own-choices"),
-        *("cue",),
+        *("cue", "cases", "cases-in-words"),
         *("numbers-of-ends", "columns", "list"),
     }
     by_id = {note.template: (note.result, note.reason) for note in imported.notes if note.result != "warning"}

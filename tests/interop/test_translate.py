@@ -122,6 +122,9 @@ def test_an_answer_by_a_list_or_by_cases():
     }
     assert answer_by_cases(parse_jinja(cases % ("no", "{{ b }}"))) is None
     assert answer_by_cases(parse_jinja("{% if label == 0 %}no{% else %}yes{% endif %}")) == choice
+    assert answer_by_cases(parse_jinja("{% if label == 1 %}no{% else %}yes{% endif %}")) is None
+    texts = answer_by_cases(parse_jinja("{% if label == '1' %}no{% else %}yes{% endif %}"))
+    assert texts == choice | {"gold_values": ["1", "2"]}
     assert answer_by_cases(parse_jinja("{% if label == 'x' %}no{% else %}yes{% endif %}")) is None
 
 

@@ -113,9 +113,10 @@ def answer_by_cases(body: Sequence[nodes.Node]) -> dict[str, Any] | None:
         paths.add(path)
         options.append(_said(case.body))
     if full[0].else_:
-        if values != list(range(len(values))):
+        rest = _after(values)
+        if rest is None:
             return None
-        values.append(len(values))
+        values.append(rest)
         options.append(_said(full[0].else_))
     if len(paths) != 1 or None in options:
         return None
@@ -125,6 +126,19 @@ def answer_by_cases(body: Sequence[nodes.Node]) -> dict[str, Any] | None:
     if len(kinds) != 1:
         return None
     return with_gold({"options": said} if kinds == {"text"} else {"options_from": said}, gold)
+
+
+def _after(values: Sequence[str | int]) -> str | int | None:
+    """The number that comes after numbers in a row, as a text where they are texts; None for any other values, and for
+    numbers that do not start at 0: what is left may be the 0. (A row with a text that is none of these stops the run.)
+    """
+    texts = all(isinstance(value, str) and value.isascii() and value.isdigit() for value in values)
+    if not texts and not all(isinstance(value, int) for value in values):
+        return None
+    numbers = [int(value) for value in values]
+    if numbers != list(range(numbers[0], numbers[0] + len(numbers))) or (numbers[0] != 0 and not texts):
+        return None
+    return str(numbers[-1] + 1) if texts else numbers[-1] + 1
 
 
 def is_blank(node: nodes.Node) -> bool:

@@ -100,12 +100,15 @@ def answer_of(wording: Wording) -> Answer:
     if wording.choices is None:
         chosen = answer_by_cases(body) or answer_by_list(only_expression(body))
         return _text_answer(body, rows) if chosen is None else Answer(chosen, rows, None)
+    by_cases, options = answer_by_cases(body), options_among(wording.choices)
+    if by_cases is not None and all(by_cases.get(key) == options.get(key) for key in ("options", "options_from")):
+        return Answer(by_cases, rows, None)
     node = only_expression(body)
     if node is None:
         raise NotCarried("a target that is more than one of its answer choices")
     if column(node) is not None and any(picks_choice(each) for part in wording.prompt for each in _expressions(part)):
         return _text_answer(body, rows)  # the choice is in the prompt, and the target is something else
-    return Answer(choice_of(node, options_among(wording.choices)), rows, node)
+    return Answer(choice_of(node, options), rows, node)
 
 
 def choice_of(node: nodes.Expr, options: Mapping[str, Any]) -> dict[str, Any]:
