@@ -15,6 +15,18 @@ WORDS = st.lists(st.sampled_from(["a", "b", "cc", "d\u00e9", "x_1"]), max_size=9
         ("Stra\u00dfe, strasse", "strasse strasse"),
         ("a_b-c 1.5\x7f\x00", "a_b c 1 5"),
         ("...", ""),
+        ("co\u00adoperate with\u200bout", "cooperate without"),
+        ("a<br />b &amp; c &lt; d", "a b c d"),
+        ("3 < 4 and 5 > 4", "3 4 and 5 4"),
+        (
+            "\u0645\u064f\u062d\u064e\u0645\u0651\u064e\u062f \u0643\u0640\u062a\u0628",
+            "\u0645\u062d\u0645\u062f \u0643\u062a\u0628",
+        ),  # Arabic vowels
+        ("\u05e9\u05c1\u05b8\u05dc\u05d5\u05b9\u05dd", "\u05e9\u05dc\u05d5\u05dd"),  # Hebrew points
+        ("\u092e\u0947\u0932 \u092e\u093e\u0932", "\u092e\u0947\u0932 \u092e\u093e\u0932"),  # Hindi vowel signs stay
+        ("\u597d\u4e66\u3002A4\u7eb8", "\u597d \u4e66 a4 \u7eb8"),
+        ("\u0e01\u0e47\u0e14\u0e35", "\u0e01\u0e47 \u0e14\u0e35"),  # Thai: a letter with its marks
+        ("\ud55c\uad6d\uc5b4 \ud14d\uc2a4\ud2b8", "\ud55c\uad6d\uc5b4 \ud14d\uc2a4\ud2b8"),  # Korean has spaces
         ("", ""),
     ],
 )

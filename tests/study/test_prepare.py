@@ -190,7 +190,27 @@ def test_short_common_texts_and_boilerplate_stop_nothing(catalog):
     held_out = {HELD_OUT: showing(f"{intro} It is the last one."), "world_sst/test/4": showing("It is not known.")}
     prepared = prepare(small(), catalog, Changed(None, changes={**changes, **held_out}), "sentiment")
     assert prepared.gate.overlaps == ()
-    assert prepared.gate.num_boilerplate == 5
+    assert prepared.gate.num_boilerplate == 10  # runs of 8 words
+
+
+@pytest.mark.parametrize(
+    ("place", "settings"),
+    [
+        ("world_reviews/test/3", ["data.evaluate=[world_sst]"]),  # a task of the cluster that is not evaluated
+        ("world_reviews/train/2019", ["data.evaluate=[world_sst]"]),  # one of its dev rows
+        ("world_sst/train/2019", []),
+        ("world_sst/train/5", ["evaluation.num_shots=1"]),  # one of those that exemplars are drawn from
+    ],
+)
+def test_all_rows_of_the_held_out_cluster_are_compared(catalog, place, settings):
+    changed = Changed(None, changes=dict.fromkeys([place, UID], showing(PASSAGE)))
+    prepared = prepare(small("mixture.overlap=remove", *settings), catalog, changed, "sentiment")
+    assert [(o.train_uid, o.held_out_uid) for o in prepared.gate.overlaps] == [(UID, place)]
+
+
+def test_training_rows_of_the_held_out_cluster_are_not_compared_when_nobody_sees_them(catalog):
+    changed = Changed(None, changes=dict.fromkeys(["world_sst/train/5", UID], showing(PASSAGE)))
+    assert prepare(small(), catalog, changed, "sentiment").gate.overlaps == ()
 
 
 def test_a_dataset_of_held_out_texts_only_leaves_nothing(catalog, rows):

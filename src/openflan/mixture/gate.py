@@ -16,7 +16,11 @@ from openflan.tasks.catalog import Catalog, Task
 
 NUM_SHOWN = 3
 KINDS: tuple[Kind, ...] = get_args(Kind)
-MEANING: Mapping[Kind, str] = {"text": "with the same text", "field": "with an equal field", "ngram": "by 13-gram"}
+MEANING: Mapping[Kind, str] = {
+    "text": "with the same text",
+    "field": "with an equal field",
+    "ngram": "by a run of words",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ equal numbers; equal numbers almost always mean equal n-grams, and whoever must 
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -19,27 +20,73 @@ from numpy.typing import NDArray
 
 BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(BASE, -1, 1 << 64)
-_WORD = re.compile(r"\w+")
 _SPACE, _END = ord(" "), ord("\n")
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 # Letters small, digits and `_` as they are, all else a space: what `normalise` does, for the 128 characters of ASCII.
 _ASCII = bytes(ord(c) if (c := chr(i).lower()).isalnum() or c == "_" else _SPACE for i in range(128)) + bytes(128)
+# Scripts that put no space between words: Thai, Lao, Myanmar, Khmer, kana, Chinese characters. Each letter is a word
+# here, together with the marks on it; Chinese and Japanese texts have about two letters to a word.
+_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_MARKS = "".join(chr(i) for i in (*range(0xE00, 0x1800), 0x3099, 0x309A) if unicodedata.category(chr(i))[0] == "M")
+_LETTER = re.compile(f"[{_NO_SPACES}][{_MARKS}]*")
+_LETTERS_PER_WORD = 2
+# Marks of vowels that a text may have or lack: Hebrew points, Arabic harakat; the stroke that stretches Arabic words.
+_OPTIONAL = re.compile(
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06ed]"
+)
+
+_BEYOND_EUROPE = re.compile("[\u0590-\u1dff\u2e80-\U0010ffff]")
+
+
+class _WordCharacters(dict[int, int | str | None]):
+    """For `str.translate`: letters, digits and marks as they are, what nobody sees left out, all else a space."""
+
+    def __missing__(self, code: int) -> int | str | None:
+        category = unicodedata.category(chr(code))
+        stays = category[0] in "LNM" or code == ord("_")
+        self[code] = code if stays else None if category == "Cf" else " "
+        return self[code]
+
+
+_CHARACTERS = _WordCharacters()
 
 
 def normalise(text: str) -> str:
-    """Words alone: case, punctuation, spacing and Unicode's spellings of one character do not count.
+    """Words alone, a space between them: case, punctuation, HTML, spacing, invisible characters and Unicode's spellings
+    of one character do not count, and neither do the vowel points of Arabic and Hebrew. The vowel signs of Indian
+    scripts do: they are part of the word. Of scripts without spaces each letter is a word.
 
-    >>> normalise("It\\u2019s  RAINING,\\nTom said.")
+    >>> normalise("It\\u2019s <b>RAINING</b>,\\nTom\\u200b said.")
     'it s raining tom said'
+    >>> normalise("\\u597d\\u4e66, 3 yuan")
+    '\\u597d \\u4e66 3 yuan'
     """
+    if "&" in text:
+        text = html.unescape(text)
+    if "<" in text:
+        text = _TAG.sub(" ", text)
     if text.isascii():
         return " ".join(text.encode().translate(_ASCII).decode().split())
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    text = unicodedata.normalize("NFKC", text).casefold()
+    if _BEYOND_EUROPE.search(text):
+        text = _LETTER.sub(r" \g<0> ", _OPTIONAL.sub("", text))
+    return " ".join(text.translate(_CHARACTERS).split())
+
+
+def num_words(text: str) -> int:
+    """How many words a text that `normalise` made stands for; two letters of a script without spaces count as one.
+
+    >>> num_words("a red kite"), num_words("\\u597d \\u4e66 3")
+    (3, 2)
+    """
+    num = text.count(" ") + 1 if text else 0
+    return num if text.isascii() else num - len(_LETTER.findall(text)) // _LETTERS_PER_WORD
 
 
 @dataclass(frozen=True, slots=True)
 class NGrams:
     """The G n-grams of some texts, in their order: `number` [G], the `text` [G] that each stands in, and the bytes
-    `start` [G] to `end` [G] of `content` that it covers."""
+    `start` [G] to `end` [G] of `content` that it covers. `content` has the texts, a line each."""
 
     content: bytes
     number: NDArray[np.uint64]

@@ -13,7 +13,7 @@ NUM_SHOWN = 5
 LITTLE = 0.05
 """A change of weights, as a share of their size, below which a training is told to do little."""
 WIDTH = 36
-KINDS = {"text": "the same text", "field": "an equal field", "ngram": "13 words in a row"}
+KINDS = {"text": "the same text", "field": "an equal field", "ngram": "words in a row"}
 DROPPED = {
     "num_dropped_too_long_prompt": "prompts too long even after cutting",
     "num_dropped_too_long_target": "targets longer than model.max_target_tokens",
@@ -122,7 +122,7 @@ def _overlap(found: Mapping[str, Any]) -> Iterator[str]:
     for task, kinds in found["by_task"].items():
         yield f"    {task}: " + ", ".join(f"{number:,} by {KINDS[kind]}" for kind, number in kinds.items())
     if found["num_boilerplate_ngrams"]:
-        yield f"    not counted: {found['num_boilerplate_ngrams']:,} 13-grams that stand in too many texts"
+        yield f"    not counted: {found['num_boilerplate_ngrams']:,} runs of 8 words that stand in many texts"
 
 
 def _tokens(tokens: Mapping[str, Any]) -> Iterator[str]:

@@ -7,14 +7,14 @@ when they are encoded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from openflan.config import RunConfig, candidate_tasks, evaluated_tasks, present_tasks
 from openflan.errors import RunError
 from openflan.evaluation.metrics import check_metrics
-from openflan.evaluation.requests import draw_examples
+from openflan.evaluation.requests import draw_examples, draw_pool
 from openflan.mixture.gate import GateReport, check_plan
 from openflan.mixture.holdout import Exclusion, training_tasks
 from openflan.mixture.labels import shuffle_answers
@@ -24,8 +24,9 @@ from openflan.mixture.pool import Pool, RowNotes, content_fingerprint, content_n
 from openflan.mixture.rates import check_weights
 from openflan.streams import fingerprint
 from openflan.tasks.adapt import iter_examples
-from openflan.tasks.catalog import Catalog, Task
+from openflan.tasks.catalog import USER, Catalog, Task
 from openflan.tasks.example import Example
+from openflan.tasks.sources import has_rows
 from openflan.tasks.splits import Split
 
 
@@ -105,7 +106,7 @@ def prepare(config: RunConfig, catalog: Catalog, rows: Rows, held_out: str) -> P
     evaluated, without_test = present_tasks(config, evaluated_tasks(config, catalog, held_out), "test")
     check_metrics(evaluated)
     test = {task.name: list(rows.of(task, "test")) for task in evaluated}
-    texts = HeldOutTexts(example for examples in test.values() for example in examples)
+    texts = HeldOutTexts(_held_out_rows(config, catalog, rows, held_out, test))
     test = {
         task.name: draw_examples(test[task.name], config.evaluation, config.seed, task.card.group_by)
         for task in evaluated
@@ -140,6 +141,28 @@ def prepare(config: RunConfig, catalog: Catalog, rows: Rows, held_out: str) -> P
         rows=rows,
         config=config,
     )
+
+
+def _held_out_rows(
+    config: RunConfig, catalog: Catalog, rows: Rows, held_out: str, test: Mapping[str, list[Example]]
+) -> Iterator[Example]:
+    """What training rows are compared with, task by task: test and dev rows of all tasks of the held-out cluster, also
+    of those that the recipe does not evaluate, and the rows that exemplars are drawn from.
+
+    Those of the tasks in `test` are given; others are read where that can be without asking the hub.
+    """
+    collections = {USER, *(catalog.task(name).collection for name in test)}
+    for task in catalog.in_cluster(held_out):
+        if task.name in test:
+            yield from test[task.name]
+            if has_rows(task, "dev", config.data.root):
+                yield from rows.of(task, "dev")
+            if config.evaluation.num_shots:
+                yield from draw_pool(task, rows.of(task, "train"), config.seed)
+        elif task.collection in collections:
+            for split in ("test", "dev"):
+                if has_rows(task, split, config.data.root):
+                    yield from rows.of(task, split)
 
 
 def _data(plan: Plan, pools: dict[str, Pool], test: dict[str, list[Example]]) -> dict[str, str]:
