@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,39 @@ def test_what_is_no_tokenizer_is_told(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{")
     with pytest.raises(ModelError, match=str(tmp_path)):
         load_tokenizer(str(tmp_path))
+
+
+TEMPLATE = {"type": "TemplateProcessing", "pair": [{"Sequence": {"id": "A", "type_id": 0}}]}
+TEMPLATE |= {"single": [{"SpecialToken": {"id": "[X]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}]}
+FAR = {"[X]": {"id": "[X]", "ids": [10**9], "tokens": ["[X]"]}}
+DAMAGED = {
+    "an id of a billion": ("tokenizer.json", ("model", "vocab", "!"), 10**9, "320 entries with the id 1,000,000,000"),
+    "an id below zero": ("tokenizer.json", ("model", "vocab", "!"), -1, "integer `-1`"),
+    "a prefix without an id": ("tokenizer.json", ("post_processor",), TEMPLATE | {"special_tokens": {}}, "no entry"),
+    "a prefix far away": (
+        "tokenizer.json",
+        ("post_processor",),
+        TEMPLATE | {"special_tokens": FAR},
+        "the id 1000000000",
+    ),
+    "a length that is a text": ("tokenizer_config.json", ("model_max_length",), "x", "model_max_length 'x'"),
+    "a length that is a list": ("tokenizer_config.json", ("model_max_length",), [3], r"model_max_length \[3\]"),
+    "a number as end": ("tokenizer_config.json", ("eos_token",), 3, "Special token eos_token"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_tokenizer_is_told_before_it_takes_memory(name, tmp_path):
+    file, keys, new, message = DAMAGED[name]
+    toy_tokenizer().save_pretrained(tmp_path)
+    value = json.loads((tmp_path / file).read_text())
+    inside = value
+    for key in keys[:-1]:
+        inside = inside[key]
+    inside[keys[-1]] = new
+    (tmp_path / file).write_text(json.dumps(value))
+    with pytest.raises(ModelError, match=message):
+        codec_of(load_tokenizer(str(tmp_path)), tmp_path)
 
 
 def test_the_end_of_text_id_itself_can_separate_as_in_the_paper():

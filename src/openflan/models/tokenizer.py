@@ -16,9 +16,11 @@ from openflan.models.boundary import Encoder, chat_parts, plain_parts
 from openflan.models.folder import EMBEDDED, check_files, unloadable
 from openflan.streams import file_fingerprint, fingerprint
 from openflan.tokens.codec import Codec
+from openflan.untrusted import shown
 
 END = "<|end|>"
 PAD = "<|pad|>"
+MAX_GAP = 10_000  # ids that a small vocabulary may leave out
 EOS_SEPARATOR = "<eos>"  # a recipe's name for the end-of-text id itself as separator
 
 
@@ -68,8 +70,18 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
         )
     except Exception as exc:  # a damaged file raises whatever the library that reads it likes
         raise unloadable(folder, exc, "a tokenizer that transformers can load") from exc
-    if len(tokenizer) < 2:  # transformers makes an empty one where it finds no vocabulary
+    with _told(folder):
+        ids = tokenizer.get_vocab().values()
+    if len(ids) < 2:  # transformers makes an empty one where it finds no vocabulary
         raise ModelError(folder, "a tokenizer without a vocabulary", "a folder with tokenizer.json")
+    # The tokenizers library keeps a table up to the highest id, and ends the process where the memory ends.
+    most = MAX_GAP + 4 * len(ids)
+    if max(ids) > most:
+        expected = f"none above {most:,} for so few entries"
+        raise ModelError(folder, f"a vocabulary of {len(ids):,} entries with the id {max(ids):,}", expected)
+    if not isinstance(tokenizer.model_max_length, int | float):
+        found = f"model_max_length {shown(tokenizer.model_max_length)}"
+        raise ModelError(folder, found, "a number", "Correct it in tokenizer_config.json.")
     return tokenizer
 
 
@@ -132,6 +144,10 @@ def codec_of(
         else:
             parts = plain_parts(tokenizer, encode_many, None if separator == EOS_SEPARATOR else separator, where)
         vocab_size = max(tokenizer.get_vocab().values()) + 1  # ids may have gaps
+        stray = [i for i in (*parts.before, *parts.between, *parts.end) if not 0 <= i < vocab_size]
+        if stray:
+            found = f"a tokenizer that puts the id {stray[0]} around texts, which is not in its vocabulary"
+            raise ModelError(where, found, f"ids below {vocab_size}", "Save the tokenizer again.")
         content = _content(tokenizer)
 
     def decode(ids: list[int]) -> str:
