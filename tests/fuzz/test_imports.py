@@ -29,6 +29,11 @@ TASK = {
     "filter_list": [{"name": "x", "filter": [{"function": "regex", "regex_pattern": "a"}]}],
     "num_fewshot": 2,
 }
+GROUP = {
+    "group": "all_tides",
+    "task": ["tides", {"task": "tides", "dataset_name": "long"}, {"group": "inner", "task": ["tides", "none"]}],
+    "aggregate_metric_list": [{"metric": "acc"}],
+}
 WORDING = {
     "name": "how",
     "jinja": "{{note}} Sea? ||| {{ answer_choices[label] }}",
@@ -80,11 +85,13 @@ def _catalog() -> Catalog:
 _numbers = itertools.count()
 
 
-def _imports(form, tmp_path, name, content):
+def _imports(form, tmp_path, name, content, beside=None):
     """Each input has a folder of its own. What an import wrote must load, and all of it or nothing is there."""
     folder = tmp_path / str(next(_numbers))
     folder.mkdir()
     (folder / name).write_bytes(content)
+    if beside is not None:
+        (folder / "beside.yaml").write_bytes(_json(beside))
 
     def check() -> Imported:
         found = form(folder / name, folder / "cards", _catalog(), cluster="sentiment")
@@ -112,6 +119,11 @@ def test_lm_eval_jinja(tmp_path, text, target, choices):
     task = TASK | {"doc_to_text": text, "doc_to_target": target, "doc_to_choice": choices}
     task |= {"output_type": "multiple_choice" if choices else "generate_until"}
     _imports(import_lm_eval, tmp_path, "task.yaml", _json(task))
+
+
+@fuzz(yaml_files(GROUP), share=0.5)
+def test_lm_eval_group(tmp_path, content):
+    _imports(import_lm_eval, tmp_path, "group.yaml", content, beside=TASK)
 
 
 @fuzz(yaml_files(TEMPLATES), share=0.5)

@@ -265,12 +265,15 @@ def test_a_group_becomes_one_card_with_members(tmp_path, catalog):
     (tmp_path / "broken.yaml").write_text("[")
     (tmp_path / "more.yaml").write_text("group: more\ntask: [tides_more, all_tides, none_such]\n")
     group = (
-        "group: all_tides\ntask: [tides_north, {group: inner, task: [more]}]\naggregate_metric_list: [{metric: acc}]\n"
+        "group: all_tides\n"
+        "task: [tides_north, {task: tides_north, dataset_name: far}, {group: inner, task: [more]}]\n"
+        "aggregate_metric_list: [{metric: acc}]\n"
     )
     found = run(tmp_path, group, catalog)
     left_out = [note for note in found.notes if note.result == "left out"]
     assert [(note.template, note.result, note.reason.partition(" in ")[0]) for note in left_out] == [
         ("broken.yaml", "left out", BROKEN),
+        ("tides_north", "left out", "a second task named tides_north"),
         ("tides_east", "left out", "it asks or answers otherwise than tides_north"),
         ("tides_west", "left out", "doc_to_text is a Python function, utils.text"),
         ("none_such", "left out", "no task, group or tag of that name"),
@@ -287,7 +290,8 @@ def test_a_group_becomes_one_card_with_members(tmp_path, catalog):
 
 
 def test_a_group_that_holds_itself_many_times(tmp_path, catalog):
-    found = run(tmp_path, f"group: all_tides\ntask: [{'all_tides, ' * 500}]\n", catalog)
+    again = "{task: all_tides, num_fewshot: 0}"
+    found = run(tmp_path, f"group: all_tides\ntask: [{f'all_tides, {again}, ' * 250}]\n", catalog)
     assert [(note.template, note.reason) for note in found.notes] == [
         ("as-in-the-harness", "no task of the group can be carried over")
     ]

@@ -122,7 +122,7 @@ def import_card(
     as_json: Json = False,
 ) -> None:
     """Make cards of another project's file: promptsource's wordings of a dataset (a card for each way of answering),
-    a task of lm-evaluation-harness, or a task of Natural Instructions with its rows.
+    a task or a group of lm-evaluation-harness, or a task of Natural Instructions with its rows.
 
     Example: openflan import lm-eval piqa.yaml --cluster commonsense --to my-cards
     """

@@ -115,20 +115,22 @@ def _tasks(
     """The tasks of a group, its groups taken apart, each name once; those that are not there are noted."""
     entries = group.get("task")
     for entry in entries if isinstance(entries, list) else [entries]:
+        own = {key: value for key, value in entry.items() if key != "task"} if isinstance(entry, dict) else {}
         name = entry.get("task") if isinstance(entry, dict) else entry
-        own = entry if isinstance(entry, dict) else {}
         if isinstance(name, list):
-            found: list[dict[str, Any]] = [own]
-        elif str(name) in seen:
+            found: list[dict[str, Any]] = [{**own, "task": name}]
+        elif str(name) in seen and not own:
             continue
         else:
             seen.add(str(name))
-            found = [config | own for config in known.get(str(name), [])] or ([own] if "doc_to_text" in own else [])
+            found = [config | own for config in known.get(str(name), [])]
+            found = found or ([{**own, "task": name}] if "doc_to_text" in own else [])
         if not found:
             notes.append(Note(str(name), "left out", "no task, group or tag of that name in the group's folder"))
-            continue
         for config in found:
+            inner = f"group {config.get('group')}"
             if isinstance(config.get("task"), str) and "doc_to_text" in config:
                 yield config
-            else:
+            elif isinstance(name, list) or inner not in seen:
+                seen.add(inner)
                 yield from _tasks(config, known, notes, seen)
