@@ -78,8 +78,8 @@ def read_config(run: Path) -> RunConfig:
     config = files.parse(RunConfig, found["config"], path, RunError)
     checked(found, path, UNREADABLE)
     check_file(run, files.RUN, UNREADABLE)
-    started_in = Path(str(found.get("started_in", "")))
-    if not started_in.is_dir():  # of an older version, or of another machine
+    started_in = Path(str(found.get("started_in")))
+    if not os.path.isdir(started_in):  # of an older version, or of another machine
         return config
     data = config.data
     root = started_in / data.root if data.root else None

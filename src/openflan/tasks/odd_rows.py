@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-_WIKIHOW_MARK = re.compile(r"\s*\[(?:header|title|step|substeps)\]\s*")
+_WIKIHOW_MARK = re.compile(r"(?:(?<!\s)\s+)?\[(?:header|title|step|substeps)\]\s*")
 _ASKS = re.compile(
     r"(?:(?:in|on|at|to|from|for|by|with|of|under|during) )?"
     r"(?:who|whom|whose|what|which|when|where|why|how|is|are|was|were|do|does|did|can|could|will|would|has|have|had)"

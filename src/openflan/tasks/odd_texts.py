@@ -37,7 +37,7 @@ def cnn_dailymail(row: Mapping[str, Any]) -> dict[str, Any]:
     article = row["article"].strip()
     head = _DATELINE.match(article) or _BYLINE.match(article)
     article = article[head.end() :] if head else article
-    return {**row, "article": article, "highlights": re.sub(r" +([.?!])(?=\s|$)", r"\1", row["highlights"])}
+    return {**row, "article": article, "highlights": re.sub(r"(?<! ) +([.?!])(?=\s|$)", r"\1", row["highlights"])}
 
 
 def gigaword(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from openflan.tokens.codec import Codec
 from openflan.tokens.cut import num_pieces, without_middles
 
 MAX_ATTEMPTS = 8  # at cutting fields until their prompt fits
-_INDEXED = re.compile(r"(\w+)\s*\[")  # a list that a template takes items of by number
+_INDEXED = re.compile(r"\b(\w+)\s*\[")  # a list that a template takes items of by number
 
 Misfit = Literal["too_long_prompt", "too_long_target"]
 
