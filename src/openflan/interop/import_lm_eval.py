@@ -57,7 +57,7 @@ def _of_group(
     which becomes a constant of each member. What is left out is added to `notes`."""
     members: dict[str, dict[str, Any]] = {}
     first: tuple[Draft, list[Note]] | None = None
-    for task in _tasks(group, _beside(path, notes), notes, set()):
+    for task in _tasks(group, _beside(path, notes), notes, {f"group {group.get('group')}"}):
         title = str(task["task"])
         description = task.get("description") or ""
         try:
