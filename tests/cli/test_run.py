@@ -11,7 +11,7 @@ import yaml
 
 from openflan.files import exclusive
 
-ROW = ["held_out", "arm", "score", "low", "high", "num_examples", "num_templates"]
+ROW = ["held_out", "arm", "score", "low", "high", "num_examples", "num_units", "num_templates"]
 DIFFERENCE = ["difference", "low", "high", "p_value", "detectable", "held_out", "a", "b", "adjusted", "num_unpaired"]
 ARMS = ["untuned, options", "untuned, no options", "tuned", "tuned, shuffled labels"]
 JOBS = [(name, job) for name in ("sentiment", "translation") for job in ("tuned", "shuffled", "untuned")]
@@ -41,7 +41,9 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 def test_the_results_have_the_form_that_is_promised(finished):
     found = results(finished.directory)
-    assert list(found) == ["rows", "differences", "seconds", "tasks", "details", "runs"]
+    assert list(found) == ["rows", "differences", "seconds", "tasks", "details", "runs", "asked"]
+    assert found["asked"] == {"num_shots": 0, "prompt": "templates", "cluster_mean": "tasks"}
+    assert [row["num_units"] for row in found["rows"]] == [8] * 9
     assert [list(row) for row in found["rows"]] == [ROW] * 9
     assert [(row["held_out"], row["arm"]) for row in found["rows"]] == [
         *[("sentiment", arm) for arm in [*ARMS, "majority"]],

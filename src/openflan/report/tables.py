@@ -117,7 +117,7 @@ def sort_differences(results: StudyResults) -> list[tuple[Difference, bool]]:
 
 
 def reading(claim: Difference) -> str:
-    """A claim in plain language; "better" and "worse" only where that is shown (`Gap.direction`)."""
+    """A claim in plain language; "better" and "worse" only where that is shown (`Difference.direction`)."""
     if claim.difference is None or claim.low is None or claim.high is None:
         return f"{claim.a} against {claim.b}: missing"
     bounds = f"95% interval {interval(claim.low, claim.high, signed=True)}"

@@ -12,6 +12,7 @@ from pydantic import model_validator
 
 from openflan import files
 from openflan.errors import RunError
+from openflan.evaluation.intervals import ALPHA
 from openflan.evaluation.settings import ClusterMean
 from openflan.study.figures import Gap, Mean, Number, TaskFigures, TemplateResult
 from openflan.tasks.card import Strict
@@ -48,7 +49,19 @@ class Difference(Gap):
     held_out: str
     a: str
     b: str
+    adjusted: Number | None = None
     num_unpaired: int
+
+    @property
+    def direction(self) -> int:
+        """1 where the first model is shown to be better, -1 where it is shown to be worse, 0 where neither is shown.
+
+        Shown: the interval leaves zero out, and the p-value, corrected where it is, is below 0.05.
+        """
+        p_value = self.p_value if self.adjusted is None else self.adjusted
+        if self.difference is None or self.low is None or self.high is None or p_value is None or p_value >= ALPHA:
+            return 0
+        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
     @property
     def is_claim(self) -> bool:

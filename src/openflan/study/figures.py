@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from openflan.evaluation.intervals import ALPHA, rounded
+from openflan.evaluation.intervals import rounded
 from openflan.tasks.card import Strict
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class Gap(Strict):
     """One model's score minus another's on the same rows and templates, with its 95% interval and p-value.
 
     `detectable`: the smallest true difference that such rows show with 80% power; None where no row differs.
-    `adjusted`: the p-value after Holm's correction, None where there was none.
     """
 
     difference: Value | None
@@ -40,18 +39,6 @@ class Gap(Strict):
     high: Value | None
     p_value: Number | None
     detectable: Number | None
-    adjusted: Number | None = None
-
-    @property
-    def direction(self) -> int:
-        """1 where the first model is shown to be better, -1 where it is shown to be worse, 0 where neither is shown.
-
-        Shown: the interval leaves zero out, and the p-value, corrected where it is, is below 0.05.
-        """
-        p_value = self.p_value if self.adjusted is None else self.adjusted
-        if self.difference is None or self.low is None or self.high is None or p_value is None or p_value >= ALPHA:
-            return 0
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
 
 
 class TemplateResult(Strict):

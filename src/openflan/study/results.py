@@ -128,6 +128,7 @@ class ComparedTask(Gap):
     out."""
 
     task: str
+    adjusted: Number | None
     mcnemar: Number | None
     num_examples: int
     num_units: int | None = None
