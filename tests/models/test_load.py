@@ -240,6 +240,10 @@ UNUSABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a weight of another shape": (widen_a_weight, "a causal language model that transformers can load"),
     "not JSON": (lambda f: (f / "config.json").write_text("{"), "not a valid JSON file"),
     "a width that is no number": (change_config(hidden_size="wide"), "hidden_size"),
+    "fewer layers than weights": (
+        change_config(num_hidden_layers=1),
+        r"weights of more layers than config.json asks for \(model.layers.1.input_layernorm.weight",
+    ),
     "unknown type": (change_config(model_type="nonesuch"), "does not recognize"),
     "an encoder": (lambda f: BertConfig(**SHAPE).save_pretrained(f), "no weights for bert"),
     "an encoder and decoder": (

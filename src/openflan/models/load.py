@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from openflan import files
 from openflan.errors import ModelError, RunError
 from openflan.finished import check_finished
 from openflan.models.folder import (
+    CONFIG,
     PROMPT_FORMAT,
     base_folder,
     end_ids,
@@ -117,6 +119,11 @@ def _load_weights(folder: Path, dtype: torch.dtype, attention: str | None) -> Pr
     if missing:  # transformers fills them with random numbers
         text = f"no weights for {', '.join(missing[:3])}"
         raise ModelError(folder, text, "all weights of a causal language model", "Save the model again.")
+    known = set(model.state_dict())
+    more = [name for name in sorted(found[1]["unexpected_keys"]) if re.sub(r"\.\d+\.", ".0.", name, count=1) in known]
+    if more:  # transformers would load a part of the model
+        text = f"weights of more layers than {CONFIG} asks for ({', '.join(more[:3])})"
+        raise ModelError(folder, text, "a config that fits the weights", f"Correct the number of layers in {CONFIG}.")
     return model
 
 
