@@ -228,8 +228,14 @@ def test_the_config_is_as_it_was_after_the_check():
     assert {c.sliding_window for c in map(text_config, configs) if hasattr(c, "sliding_window")} == {WINDOW}
 
 
-def test_windows_in_words():
+def test_what_was_found_in_words():
     config = composite_config(1024)
-    assert described(config, windows_of(config)[0]) == "sliding window of 1,024 tokens in 1 of 2 layers"
-    assert described(config, Windows({"": Window(8192, True)})) == "chunks of 8,192 tokens"
-    assert described(config, Windows({"": None})) == ""
+    found = "sliding window of 1,024 tokens in 1 of 2 layers, at most 128 positions"
+    assert described(config, windows_of(config)[0]) == found
+    assert described(config, Windows({"": Window(8192, True)})) == "chunks of 8,192 tokens, at most 128 positions"
+    model = wrap(toy_weights(config), toy_tokenizer(), WHERE)
+    assert model.reading == f"packs under a mask, {found}"
+    assert model.attend_in_segments() and model.reading == f"packs segment by segment, {found}"
+    neo = toy_weights(toy_config(GPTNeoConfig))
+    reading = wrap(neo, toy_tokenizer(), WHERE, needs_packs=False).reading
+    assert reading == "one sequence at a time, at most 128 positions"

@@ -266,6 +266,8 @@ def test_what_a_score_does_not_show_is_noted(changes: dict[str, Any], text: str)
 
 
 def test_notes_of_one_task_stand_together_and_those_of_all_first() -> None:
+    read = record(reading="packs under a mask, at most 128 positions")
+    assert notes(read, [])[0] == "Model: packs under a mask, at most 128 positions."
     known = record(warning="attention that leaks", server="prompts as text")
     dropped = known.tasks["rte"].model_copy(update={"num_rows_dropped": 3, "num_rows_merged": 2})
     known = known.model_copy(update={"tasks": {"rte": dropped}})

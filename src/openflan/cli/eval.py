@@ -192,6 +192,7 @@ def tell(
                 "directory": str(each.folder),
                 "normalisation": normalisation,
                 "warning": each.record.warning,
+                "reading": each.record.reading,
                 "tasks": [result.model_dump() for result in results],
                 "averages": [result.model_dump() for result in averages],
             }

@@ -23,7 +23,7 @@ from openflan.models.attention import SEGMENTED, flatten
 from openflan.models.generation import Way, find_way, padded_left
 from openflan.models.parity import draw_ids, find_windows, first_difference
 from openflan.models.recompute import policy
-from openflan.models.windows import Windows, max_positions, text_config, windows_of
+from openflan.models.windows import Windows, described, max_positions, text_config, windows_of
 from openflan.tokens.batch import Batch
 from openflan.tokens.codec import Codec
 
@@ -90,6 +90,16 @@ class HuggingFaceModel:
     def max_positions(self) -> int:
         """See `max_positions`."""
         return max_positions(self.model.config)
+
+    @property
+    def reading(self) -> str:
+        """What was found about the model when it was loaded, in a line: how it reads, its windows, its positions."""
+        if self.alone_because is not None:
+            how = "one sequence at a time"
+        else:
+            segments = self.model.config._attn_implementation == SEGMENTED and self.model.device.type == "cpu"
+            how = f"packs {'segment by segment' if segments else 'under a mask'}"
+        return f"{how}, {described(self.model.config, self.windows)}"
 
     def hidden(self, batch: Batch, windows: Windows | None = None) -> Tensor:
         """Output of the last layer where something is predicted: [N, width]. `windows`: others than the model's own."""

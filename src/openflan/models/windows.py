@@ -122,10 +122,11 @@ def shrunk(model: PreTrainedModel, windows: Windows, window: Window) -> Iterator
 
 
 def described(config: PreTrainedConfig, windows: Windows) -> str:
-    """The windows in words.
+    """The windows and the number of positions in words.
 
-    >>> described(PreTrainedConfig(layer_types=["full", "slide"]), Windows({"full": None, "slide": Window(512)}))
-    'sliding window of 512 tokens in 1 of 2 layers'
+    >>> config = PreTrainedConfig(layer_types=["full", "slide"], max_position_embeddings=2048)
+    >>> described(config, Windows({"full": None, "slide": Window(512)}))
+    'sliding window of 512 tokens in 1 of 2 layers, at most 2,048 positions'
     """
     kinds = Counter(getattr(text_config(config), "layer_types", None) or ())
     parts = []
@@ -133,4 +134,6 @@ def described(config: PreTrainedConfig, windows: Windows) -> str:
         number = sum(kinds[kind] for kind, each in windows.by_kind.items() if each == window)
         where = f" in {number} of {kinds.total()} layers" if 0 < number < kinds.total() else ""
         parts.append(f"{'chunks' if window.chunked else 'sliding window'} of {window.size:,} tokens{where}")
+    longest = max_positions(config)
+    parts.append(f"at most {longest:,} positions" if longest < 1 << 30 else "any number of positions")
     return ", ".join(parts)

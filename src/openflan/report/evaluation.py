@@ -70,6 +70,7 @@ def how(record: EvaluationRecord) -> str:
 def notes(record: EvaluationRecord, results: Sequence[TaskResult], in_nats: bool = True) -> list[str]:
     """What the scores do not show: what has no score, was cut, went on too long, or could not be told apart."""
     found = [f"Slow: sequences were scored one at a time, because of {record.warning}."] if record.warning else []
+    found += [f"Model: {record.reading}."] if record.reading else []
     if record.server:
         found.append(f"Asked through a server: {record.server}.")
     shots = int(record.settings.get("num_shots", 0))

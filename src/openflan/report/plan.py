@@ -143,6 +143,7 @@ def _tokens(tokens: Mapping[str, Any]) -> Iterator[str]:
     change = tokens["most_change"]
     if change is not None and change < LITTLE:
         yield f"  note: Adafactor changes a weight by at most {change:.1%} of its size in so few updates at this rate"
+    yield f"  model: {tokens['reading']}"
     each = f" in each of {tokens['num_processes']} processes" if tokens["num_processes"] > 1 else ""
     yield (
         f"  estimate for this machine: {tokens['num_parameters']:,} parameters, "

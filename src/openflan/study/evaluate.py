@@ -169,6 +169,7 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
                 for t in chosen
             },
             warning=model.alone_because if isinstance(model, HuggingFaceModel) else None,
+            reading=model.reading if isinstance(model, HuggingFaceModel) else None,
             server=str(remote.ways) if remote else None,
         )
         if part.rank == 0:

@@ -41,6 +41,7 @@ class Measured:
     num_parameters: int
     memory_bytes: int
     seconds: float
+    reading: str
 
 
 def measure(prepared: Prepared, config: RunConfig) -> Measured:
@@ -53,7 +54,7 @@ def measure(prepared: Prepared, config: RunConfig) -> Measured:
     from openflan.tokens.store import default_folder
     from openflan.training.loop import shuffled_updates
 
-    codec, lengths = _without_weights(config.model)
+    codec, lengths, reading = _without_weights(config.model)
     store = encode_plan(prepared, config, codec, lengths, shuffled=False, cache=default_folder())
     train = config.train
     packs, counts = pack_store(store, train.pack_tokens)
@@ -87,6 +88,7 @@ def measure(prepared: Prepared, config: RunConfig) -> Measured:
         num_parameters=taken.num_parameters,
         memory_bytes=taken.memory_bytes,
         seconds=taken.seconds,
+        reading=reading,
     )
 
 
@@ -103,13 +105,14 @@ def padding_alone(lengths: NDArray[Any], num_updates: int) -> float:
     return 1 - int(lengths.sum()) / positions
 
 
-def _without_weights(model: ModelSettings) -> tuple[Codec, Lengths]:
+def _without_weights(model: ModelSettings) -> tuple[Codec, Lengths, str]:
     from openflan.models.folder import base_folder, model_folder
     from openflan.models.load import load_config
     from openflan.models.tokenizer import codec_of, load_tokenizer
-    from openflan.models.windows import max_positions
+    from openflan.models.windows import described, max_positions, windows_of
     from openflan.study.run_one import limits
 
     folder = base_folder(model_folder(model.path, needs_weights=False), needs_weights=False)
     codec = codec_of(load_tokenizer(str(folder)), folder, model.separator, model.chat_template)
-    return codec, limits(model, max_positions(load_config(folder)))
+    config = load_config(folder)
+    return codec, limits(model, max_positions(config)), described(config, windows_of(config)[0])

@@ -84,6 +84,8 @@ class EvaluationRecord(Strict):
     tasks: dict[str, EvaluatedTask]
     warning: str | None = None
     """Why sequences were scored one at a time, where they were."""
+    reading: str | None = None
+    """How the model was read, its windows and its positions; None behind a server."""
     server: str | None = None
     """What the server does, behind which the model lies."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -45,6 +46,8 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
     if config.train.num_threads:
         torch.set_num_threads(config.train.num_threads)
     model = load_model(config.model)
+    if rank() == 0 and sys.stderr.isatty():
+        print(f"{config.model.path}: {model.reading}", file=sys.stderr)
     if config.model.adapter and job.kind != UNTUNED_JOB:
         add_adapter(model, config.model.adapter, config.seed)  # before encoding: a learned prompt has ids of its own
     lengths = limits(config.model, model.max_positions)
