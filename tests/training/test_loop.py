@@ -280,6 +280,7 @@ def test_a_checkpoint_names_its_update_and_run(tmp_path):
     header = checkpoint(tmp_path, 3).read_bytes()
     size = int.from_bytes(header[:8], "little")
     content = json.loads(header[8 : 8 + size])
+    assert len(content["__metadata__"].pop("content")) == 16  # a fingerprint
     assert content["__metadata__"] == {"update": "3", "identity": "a run", "num_processes": "1"}
     names = set(content) - {"__metadata__"}
     num_weights = len([name for name in names if name.startswith("model.")])

@@ -7,7 +7,7 @@ whatever the number of ranks. Draws belong to updates (`streams.py`), so there i
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Checkpoints:
             "num_processes": str(self.ranks.num_processes),
         }
         if self.ranks.is_main:
-            metadata["content"] = _content(metadata, tensors)
+            metadata["content"] = _content(metadata, list(tensors), tensors.__getitem__)
         self.ranks.on_main(lambda: self._write(self.folder / f"update-{update:08}.safetensors", tensors, metadata))
 
     def _write(self, path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
@@ -88,9 +88,12 @@ class Checkpoints:
         try:
             with safe_open(path, framework="pt") as file:
                 metadata, names = file.metadata() or {}, list(file.keys())
-                update = self._check(path, metadata)
-                if metadata.get("content") != _content(metadata, {name: file.get_tensor(name) for name in names}):
+                if metadata.get("identity") != self.identity:
+                    do = "Use another --out, or remove it."
+                    raise RunError(path, "a checkpoint of another run", "one of this run", do)
+                if metadata.get("content") != _content(metadata, names, file.get_tensor):
                     raise SafetensorError("its content is not what was saved")
+                update = self._check(path, metadata)
                 with torch.no_grad():
                     for name, weight in _trained(model):
                         weight.copy_(share_like(file.get_tensor(f"model.{name}"), weight))
@@ -110,8 +113,6 @@ class Checkpoints:
         return update
 
     def _check(self, path: Path, metadata: dict[str, str]) -> int:
-        if metadata.get("identity") != self.identity:
-            raise RunError(path, "a checkpoint of another run", "one of this run", "Use another --out, or remove it.")
         if metadata["num_processes"] != str(self.ranks.num_processes):
             raise RunError(
                 path,
@@ -122,13 +123,13 @@ class Checkpoints:
         return int(metadata["update"])
 
 
-def _content(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
-    """Fingerprint of everything in a checkpoint."""
+def _content(metadata: Mapping[str, str], names: Sequence[str], tensor_of: Callable[[str], Tensor]) -> str:
+    """Fingerprint of everything in a checkpoint; one tensor at a time is in memory."""
     about = sorted((name, value) for name, value in metadata.items() if name != "content")
     arrays = (
-        tensors[name].detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() for name in sorted(tensors)
+        tensor_of(name).detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy() for name in sorted(names)
     )
-    return fingerprint([about, sorted(tensors), bytes_fingerprint(arrays)])
+    return fingerprint([about, sorted(names), bytes_fingerprint(arrays)])
 
 
 def _trained(model: Module) -> list[tuple[str, Tensor]]:
