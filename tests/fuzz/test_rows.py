@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 from fuzz.mutate import fuzz, json_files, jsonl_files, mutated, mutated_bytes, only_openflan_errors
-from openflan.tasks.adapt import iter_examples
+from openflan.tasks.adapt import adapt, iter_examples
+from openflan.tasks.catalog import load_catalog
 from openflan.tasks.origin import open_origin
 from openflan.tasks.scaffold import card_text, columns_of, guess
 from toys import toy_task
@@ -92,3 +93,15 @@ def test_parquet_with_odd_values(tmp_path, rows):
     except (pa.ArrowException, TypeError, AttributeError, ValueError, OverflowError, LookupError):
         return  # what Arrow cannot write nobody reads
     read(tmp_path, "validation.parquet", content, TEXT, CHOICE)
+
+
+WITH_FUNCTIONS = [task for task in load_catalog().tasks.values() if task.card.adapt is not None]
+
+
+@pytest.mark.parametrize("task", WITH_FUNCTIONS, ids=[task.name for task in WITH_FUNCTIONS])
+@fuzz(st.data(), share=0.2)
+def test_row_functions(task, data):
+    rows = data.draw(mutated(list(task.samples)))
+    rows = rows if isinstance(rows, list) else [rows]
+    for row in rows:
+        only_openflan_errors(adapt, task, [row] if isinstance(row, dict) else [], "test")

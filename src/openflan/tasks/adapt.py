@@ -139,6 +139,8 @@ def lookup(row: Row, name: str, where: str = "the row") -> Any:
     >>> lookup({"answers.text": ["tea"]}, "answers.text")
     ['tea']
     """
+    if name in row:
+        return row[name]
     value: Any = row
     rest = name
     while rest:
@@ -244,7 +246,7 @@ def _plain(value: Any, name: str, where: str) -> str:
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             raise _Dropped(f"{name} is {value}")
         return str(value)
     raise DataError(where, f"{name} of type {type(value).__name__}", "text, a number, or a list of them")

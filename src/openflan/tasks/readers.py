@@ -178,7 +178,7 @@ def _lines(path: Path) -> Iterator[str]:
                 raise DataError(
                     f"{path}, line {number + 1}", found, "shorter ones", "Write each row on a line of its own."
                 )
-            num_blank = 0 if line.strip() else num_blank + 1
+            num_blank = num_blank + 1 if line.isspace() else 0
             if num_blank > MAX_BLANK_LINES:
                 raise DataError(path, f"{num_blank:,} blank lines after line {number + 1 - num_blank}", "rows")
             yield line.decode("utf-8-sig" if number == 0 else "utf-8")
@@ -187,7 +187,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 def _jsonl(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_lines(path), start=1):
-        if line.strip():
+        if not line.isspace():
             yield _object(line, f"{path}, line {number}")
 
 
