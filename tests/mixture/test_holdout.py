@@ -89,7 +89,27 @@ def test_held_out_data_under_another_name_take_the_package_s_task_away(task):
 def test_a_hub_dataset_that_is_a_source_counts_as_one(task):
     mine = task("mine", "struct_to_text", hub="cornell-movie-review-data/rotten_tomatoes")
     _, excluded = training_tasks(PACKAGED, ["sentiment"], [mine, PACKAGED.task("e2e_nlg")])
-    assert excluded == [Exclusion("mine", "it shares the source mine with sst2")]
+    assert excluded == [Exclusion("mine", "it shares the source rotten_tomatoes with sst2")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kept"),
+    [
+        ({"hub": "acme/data"}, {"hub": "other/data"}, True),
+        ({"hub": "acme/data"}, {"hub": "data"}, False),
+        ({"hub": "acme/data"}, {"hub": "acme/data", "config": "default"}, False),
+        ({"hub": "acme/data", "config": "a"}, {"hub": "acme/data", "config": "b"}, True),
+        ({"hub": "acme/data", "config": "a"}, {"hub": "acme/data"}, False),
+        ({"hub": "acme/imdb_reviews"}, {"hub": "other/imdb_reviews"}, False),
+        ({"local": "shared"}, {"local": "shared"}, False),
+        ({"local": "shared"}, {"local": "own"}, True),
+    ],
+)
+def test_two_cards_of_ones_own_with_the_same_data_are_held_out_together(task, one, other, kept):
+    hidden, mine = task("hidden", "sentiment", **one), task("mine", "struct_to_text", **other)
+    for a, b in ((hidden, mine), (mine, hidden)):
+        found, _ = training_tasks(PACKAGED, [a.cluster], [a, b, PACKAGED.task("copa")])
+        assert [t.name for t in found] == ([b.name] if kept else []) + ["copa"]
 
 
 def test_other_configurations_of_a_collection_are_other_data(task):

@@ -96,7 +96,8 @@ class Relatives:
         found: set[str] = set()
         waiting = self.families(task).union(*map(self._called, task.derived_from))
         if task.source.hub:  # it may be a source that no card describes
-            waiting |= self._called(hub_name(task.source.hub, task.source.config))
+            source = self._spelled.get(plain(hub_name(task.source.hub, task.source.config)))
+            waiting |= {source} if source else set()
         while waiting:
             name = waiting.pop()
             found.add(name)

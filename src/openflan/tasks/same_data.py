@@ -31,17 +31,21 @@ def hub_name(hub: str, config: str | None) -> str:
     >>> hub_name("nyu-mll/glue", "rte"), hub_name("facebook/anli", "plain_text")
     ('glue/rte', 'anli')
     """
-    name = hub.rsplit("/", 1)[-1]
+    return _configured(hub.rsplit("/", 1)[-1], config)
+
+
+def _configured(name: str, config: str | None) -> str:
     return name if plain(config or "") in _DEFAULT_CONFIGS else f"{name}/{config}"
 
 
 class DataNames:
     """The names that the data of some tasks go by, and the families they belong to.
 
-    A task is known by its own name, its family, its card's `aliases` and its hub dataset. A hub dataset of the
-    package's cards is known by its name alone, whatever the configuration, unless cards of several families have it: of
-    such a collection (`glue`) each configuration is a dataset of its own. So is, for want of knowledge, each
-    configuration of a hub dataset that only a user's cards name.
+    A task is known by its own name, its family, its card's `aliases`, the folder of its rows and its hub dataset. A hub
+    dataset of the package's cards is known by its name alone, whatever the configuration, unless cards of several
+    families have it: of such a collection (`glue`) each configuration is a dataset of its own. So is, for want of
+    knowledge, each configuration of a hub dataset that only a user's cards name. Such a dataset keeps its organisation,
+    too: `acme/reviews` and `other/reviews` may have nothing but a word in common.
     """
 
     def __init__(self, tasks: Iterable[Task]) -> None:
@@ -52,10 +56,12 @@ class DataNames:
             if task.source.hub and task.collection != USER:
                 packaged[hub_name(task.source.hub, None)].add(task.family)
         for task in tasks:
-            names = {task.name, task.family, *task.card.aliases}
-            if task.source.hub:
-                whole = hub_name(task.source.hub, None)
-                names.add(whole if len(packaged[whole]) == 1 else hub_name(task.source.hub, task.source.config))
+            names = {task.name, task.family, *task.card.aliases, task.source.local or task.name}
+            if hub := task.source.hub:
+                whole = hub_name(hub, None)
+                families = packaged.get(whole)
+                config = None if families and len(families) == 1 else task.source.config
+                names.add(_configured(whole if families else hub, config))
             for name in names:
                 self._families[plain(name)].add(task.family)
 
@@ -65,7 +71,8 @@ class DataNames:
 
     def families_on_hub(self, hub: str, config: str | None) -> set[str]:
         """The families whose data a hub dataset holds."""
-        return self.families(hub_name(hub, config)) | self.families(hub_name(hub, None))
+        names = (_configured(name, part) for name in (hub, hub_name(hub, None)) for part in (config, None))
+        return set[str]().union(*map(self.families, names))
 
     def families_of(self, task: Task) -> set[str]:
         """The task's family, and those that have its data under another name."""
