@@ -3,12 +3,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoConfig
 
 from openflan.errors import ModelError
 from openflan.models import estimate as estimate_module
 from openflan.models.estimate import estimate
 from openflan.models.load import load_config, load_model
 from openflan.models.settings import ModelSettings
+from openflan.models.sizes import check_sizes
 from toys import composite_config, toy_config
 
 TOO_MUCH: list[tuple[str, Any]] = [
@@ -71,3 +73,8 @@ def test_settings_of_the_wrong_kind_are_one_error(name, value, tmp_path, monkeyp
 def test_sizes_of_real_models_pass(tmp_path):
     for name, value in [("vocab_size", 262_144), ("max_position_embeddings", 10_485_760), ("rope_theta", 10**11)]:
         assert load_config(folder_with(tmp_path, name, value)).model_type == "llama"
+
+
+@pytest.mark.parametrize("kind", ["llama", "gemma3n", "gemma4", "granite_swa", "granitemoe_swa", "deepseek_v3"])
+def test_what_transformers_builds_by_default_passes(kind):
+    check_sizes(AutoConfig.for_model(kind), Path(kind))

@@ -17,7 +17,7 @@ MOST = {"layer": 2_000, "depth": 2_000, "head": 1 << 20, "expert": 1 << 20, "pos
 MOST_OF_ANY = 1 << 26
 """The most of everything else: widths and vocabularies of real models are at most a hundredth of that."""
 SIZE = re.compile("size|dim|hidden|embd|inner|d_model|width|layer|depth|head|expert|position|ffn|block|channel|rank")
-"""What the names of settings that decide how much is built have in them; rope_theta and ids of tokens do not count."""
+"""What the names of settings that decide how much is built have in them; ids of tokens do not count, nor does theta."""
 DEPTH = 8
 """How deep configs of parts may lie within each other."""
 
@@ -27,8 +27,9 @@ def check_sizes(config: PreTrainedConfig, where: Path) -> None:
     if not isinstance(text_config(config), PreTrainedConfig):
         raise ModelError(where, f"a text config that is {type(text_config(config)).__name__}", "settings by name")
     for name, value in _numbers(config.to_dict()):
-        most = next((most for word, most in MOST.items() if word in name), MOST_OF_ANY)
-        if SIZE.search(name) and value > most:
+        counted = name.partition("_per_")[0]  # vocab_size_per_layer_input counts no layers
+        most = next((most for word, most in MOST.items() if word in counted), MOST_OF_ANY)
+        if SIZE.search(counted) and not name.endswith("theta") and value > most:
             found = f"{value:,}" if value < 10**15 else "10^15 or more"
             raise ModelError(where, f"{name} {found}", f"at most {most:,}", "Choose another model.")
 
