@@ -46,8 +46,8 @@ def test_export_cuts_for_a_model_as_evaluating_it_does(call, tmp_path):
 
 
 def test_export_has_the_rows_that_evaluating_the_model_asks(call, tmp_path):
-    """With 256 of 512 positions left: a text is asked however long its reference is, and an option must fit. A prompt
-    that is one long word cannot be cut. No answer gets more tokens than are left."""
+    """Of 512 positions: a text is asked however long its reference, and leaves 256 for the answer. An option must fit
+    after its prompt, which one wording makes a little longer. A long word can be cut. Rows with one input are one."""
     place = make_place(tmp_path)
     place.write_card("name", {**NAME, "max_new_tokens": 400})
     long, word = " ".join(["Tom"] * 400), "Tom" * 400
@@ -68,16 +68,17 @@ def test_export_has_the_rows_that_evaluating_the_model_asks(call, tmp_path):
     rows = {template: list(read_jsonl(Path(path))) for template, path in found}
     assert {(template, row["uid"]) for template in rows for row in rows[template]} == asked
     assert asked == {
-        *((template, f"name/test/{n}") for template in ("who", "say") for n in (0, 1, 2)),
-        *((template, f"mood/test/{n}") for template in ("after", "before") for n in (0, 2)),
+        *((template, f"name/test/{n}") for template in ("who", "say") for n in (0, 1, 2, 3)),
+        *((template, f"mood/test/{n}") for template in ("after", "before") for n in (0, 2, 3)),
+        ("before", "mood/test/1"),
     }
     assert "max_gen_toks: 256\n" in (tmp_path / "tasks" / "openflan_name__who.yaml").read_text()
     assert json.loads((folder / "evaluation.json").read_text())["tasks"]["name"]["max_new_tokens"] == 256
     assert {one["name"]: (one["num_cut"], one["num_left_out"]) for one in json.loads(ended.out)} == {
-        "openflan_name__who": (1, 2),
-        "openflan_name__say": (1, 2),
-        "openflan_mood__after": (1, 2),
-        "openflan_mood__before": (1, 2),
+        "openflan_name__who": (2, 0),
+        "openflan_name__say": (2, 0),
+        "openflan_mood__after": (1, 1),
+        "openflan_mood__before": (1, 0),
     }
 
 
