@@ -21,6 +21,7 @@ from openflan.templates.pattern import compile_pattern
 _ENVIRONMENT = Environment(autoescape=False, keep_trailing_newline=True)
 _STRIPPED = ("strip", "lstrip", "rstrip")  # fields of an example are stripped anyhow
 _NO_FILTERS = ("string", "trim", "int", "safe")  # fields are text
+_TEXT_FILTERS = ("string", "trim", "lower", "join")
 _FILTERS = {"lower": "lower", "length": "length", "count": "length", "join": "join"}
 _OPERATORS = {"eq": "==", "ne": "!=", "in": "in", "notin": "not in"}
 _SIGNS = {**_OPERATORS, "gt": ">", "gteq": ">=", "lt": "<", "lteq": "<="}
@@ -168,20 +169,29 @@ class Translator:
             return plain_text(str(node.value))
         if isinstance(node, nodes.Concat):
             return "".join(map(self._output, node.nodes))
-        if isinstance(node, nodes.Add) and self._joins_text(node):
+        if isinstance(node, nodes.Add) and self._is_text(node):
             return self._output(node.left) + self._output(node.right)
         if isinstance(node, nodes.CondExpr):
             other = f"{{% else %}}{self._output(node.expr2)}" if node.expr2 is not None else ""
             return f"{{% if {self._expression(node.test)} %}}{self._output(node.expr1)}{other}{{% endif %}}"
         return f"{{{{ {self._expression(node)} }}}}"
 
-    def _joins_text(self, node: nodes.Add) -> bool:
-        """Whether one of its parts is a text, so that `+` means one after the other."""
-        parts = [self._named(part) for part in node.find_all((nodes.Const, nodes.Name))]
-        return any(isinstance(part, nodes.Const) and isinstance(part.value, str) for part in parts)
+    def _is_text(self, node: nodes.Node | None) -> bool:
+        """Whether the value of an expression is a text for certain, so that `+` beside it means one after the other."""
+        node = self._named(node) if node is not None else None
+        if isinstance(node, nodes.Add):
+            return self._is_text(node.left) or self._is_text(node.right)
+        if isinstance(node, nodes.CondExpr):
+            return self._is_text(node.expr1) or self._is_text(node.expr2)
+        if isinstance(node, nodes.Filter):
+            return node.name in _TEXT_FILTERS
+        if isinstance(node, nodes.Call):
+            return isinstance(node.node, nodes.Getattr) and node.node.attr in (*_STRIPPED, *_TEXT_FILTERS)
+        return isinstance(node, nodes.Concat) or (isinstance(node, nodes.Const) and isinstance(node.value, str))
 
     def _named(self, node: nodes.Node) -> nodes.Node:
-        return self.named.get(node.name, node) if isinstance(node, nodes.Name) else node
+        is_named = isinstance(node, nodes.Name) and node.name not in self.loop_names
+        return self.named.get(node.name, node) if is_named else node
 
     def _expression(self, node: nodes.Node) -> str:
         node = self._named(node)
@@ -240,7 +250,10 @@ class Translator:
     def _name(self, path: str) -> str:
         root, _, rest = path.partition(".")
         if root not in self.loop_names:
-            return self.columns.name(path)
+            name = self.columns.name(path)
+            if name in self.loop_names:
+                raise NotCarried(f"a loop over items called {name}, as the column {path} is")
+            return name
         if rest and root != "loop":
             raise NotCarried(f"a part of an item of a list ({path})")
         return path
