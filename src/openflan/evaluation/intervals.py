@@ -53,8 +53,9 @@ def _wilson(part: Part) -> Interval:
     """Wilson's interval at n / d units, where d is the design effect: the variance as a multiple of the variance that n
     units have, each of them right or wrong.
 
-    For rows of one template d is 1, and the interval Wilson's own. Where hardly a unit has lost credit, d is hardly
-    known: it is estimated as if one unit more were there, with the largest variance that there can be, 1/4.
+    For rows of one template that are right or wrong d is n / (n - 1) or less, and the interval as good as Wilson's own.
+    Where hardly a unit has lost credit, d is hardly known: it is estimated as if one unit more were there, with the
+    largest variance that there can be, 1/4.
     """
     span, n = 1 - part.lowest, part.num_units
     share = min(1.0, max(0.0, (part.value - part.lowest) / span))
@@ -77,7 +78,7 @@ def difference_error(parts: Sequence[Part]) -> float:
 
 def difference_interval(parts: Sequence[Part]) -> tuple[Interval, float] | None:
     """Student's interval of the weighted mean of `parts`, each a difference of two scores, and its two-sided p-value:
-    below 0.05 where 0 lies outside. None where no part has two units: one tells nothing about others.
+    below 0.05 where 0 lies outside. None where a part has a single unit, which tells nothing about others.
 
     The degrees of freedom are Welch's (1947), one less than the units of a single task.
     """

@@ -18,17 +18,18 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from openflan.tasks.words import UNSPACED
+
 BASE = 0x9E3779B97F4A7C15
 _INVERSE = pow(BASE, -1, 1 << 64)
 _SPACE, _END = ord(" "), ord("\n")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>")
 # Letters small, digits and `_` as they are, all else a space: what `normalise` does, for the 128 characters of ASCII.
 _ASCII = bytes(ord(c) if (c := chr(i).lower()).isalnum() or c == "_" else _SPACE for i in range(128)) + bytes(128)
-# Scripts that put no space between words: Thai, Lao, Myanmar, Khmer, kana, Chinese characters. Each letter is a word
-# here, together with the marks on it; Chinese and Japanese texts have about two letters to a word.
-_NO_SPACES = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Of scripts that put no space between words each letter is a word here, together with the marks on it; Chinese and
+# Japanese texts have about two letters to a word.
 _MARKS = "".join(chr(i) for i in (*range(0xE00, 0x1800), 0x3099, 0x309A) if unicodedata.category(chr(i))[0] == "M")
-_LETTER = re.compile(f"[{_NO_SPACES}][{_MARKS}]*")
+_LETTER = re.compile(f"[{UNSPACED}][{_MARKS}]*")
 _LETTERS_PER_WORD = 2
 # Marks of vowels that a text may have or lack: Hebrew points, Arabic harakat; the stroke that stretches Arabic words.
 _OPTIONAL = re.compile(
