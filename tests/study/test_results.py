@@ -247,6 +247,12 @@ def test_two_models_are_compared_task_by_task(tmp_path):
     assert [each.difference for each in again] == [0, -0.875] and mean.difference == -0.4375
 
 
+def test_of_a_single_row_no_difference_would_show(tmp_path):
+    first, second = (read_evaluation(write(tmp_path / a, answers("rte", a=a))) for a in "10")
+    [rte], _ = compare_evaluations(first, second)
+    assert (rte.difference, rte.low, rte.p_value, rte.detectable) == (1, None, None, None)
+
+
 def test_differences_are_averaged_as_scores_are(tmp_path):
     """Over tasks that both have, which weigh the same, or their datasets do."""
     right = {"anli_r1": "1111", "anli_r2": "1100", "anli_r3": "0000", "rte": "1111", "sst": "1000"}

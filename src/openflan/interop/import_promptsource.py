@@ -174,7 +174,7 @@ def _card(
 
 def _template(wording: Wording, own: Answer | None, of_card: Answer, columns: Columns) -> dict[str, Any]:
     """The template for the card; turned around where the wording has no answer of its `own`."""
-    names = _hidden_names(wording, own, of_card) if own else _answer_names(wording, of_card)
+    names = _hidden_names(own, of_card) if own else _answer_names(wording, of_card)
     translator = Translator(columns, names)
     source = translator.template(wording.prompt).rstrip()
     if own is None and is_for_some_rows(wording.target):
@@ -193,7 +193,7 @@ def _template(wording: Wording, own: Answer | None, of_card: Answer, columns: Co
     return template
 
 
-def _hidden_names(wording: Wording, own: Answer, of_card: Answer) -> Callable[[nodes.Expr], str | None]:
+def _hidden_names(own: Answer, of_card: Answer) -> Callable[[nodes.Expr], str | None]:
     """For a prompt that is scored: its choices are the card's options, and nothing in it may be the gold."""
     gold = _column_of(of_card)
 

@@ -190,8 +190,9 @@ class Translator:
         return isinstance(node, nodes.Concat) or (isinstance(node, nodes.Const) and isinstance(node.value, str))
 
     def _named(self, node: nodes.Node) -> nodes.Node:
-        is_named = isinstance(node, nodes.Name) and node.name not in self.loop_names
-        return self.named.get(node.name, node) if is_named else node
+        if not isinstance(node, nodes.Name) or node.name in self.loop_names:
+            return node
+        return self.named.get(node.name, node)
 
     def _expression(self, node: nodes.Node) -> str:
         node = self._named(node)
@@ -250,8 +251,7 @@ class Translator:
     def _name(self, path: str) -> str:
         root, _, rest = path.partition(".")
         if root not in self.loop_names:
-            name = self.columns.name(path)
-            if name in self.loop_names:
+            if (name := self.columns.name(path)) in self.loop_names:
                 raise NotCarried(f"a loop over items called {name}, as the column {path} is")
             return name
         if rest and root != "loop":

@@ -31,7 +31,8 @@ class Mean(Strict):
 class Gap(Strict):
     """One model's score minus another's on the same rows and templates, with its 95% interval and p-value.
 
-    `detectable`: the smallest true difference that such rows show with 80% power; None where no row differs.
+    `detectable`: the smallest true difference that such rows show with 80% power; None where no row differs or there
+    is no interval.
     """
 
     difference: Value | None
@@ -82,7 +83,7 @@ def gap_figures(found: PairedDifference) -> dict[str, Any]:
     """What `Gap` holds."""
     from openflan.evaluation.significance import detectable_difference  # loads numpy, which a report does without
 
-    error = found.standard_error
+    error = None if found.low is None else found.standard_error
     return {
         "difference": found.difference,
         "low": found.low,
