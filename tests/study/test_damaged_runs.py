@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from openflan import files
 from openflan.config import RunConfig, load_recipe
 from openflan.errors import OpenFlanError
 from openflan.models.folder import EMBEDDED
+from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model, make_model, save_model, wrap
 from openflan.models.settings import ModelSettings, ModelShape
 from openflan.models.tokenizer import load_tokenizer
@@ -212,6 +214,24 @@ def test_a_tuned_model_that_was_changed_is_not_evaluated(finished, tmp_path):
                 continue
             with pytest.raises(OpenFlanError, match=name.replace("model.", ".").replace(".", r"\.")):
                 load_model(ModelSettings(path=str(folder)))
+
+
+def test_a_lost_model_is_made_anew_where_arithmetic_rounds_otherwise(runs, finished, tmp_path, monkeypatch):
+    train = run_one.train
+
+    def rounded_otherwise(model: HuggingFaceModel, *others: Any) -> None:
+        train(model, *others)
+        with torch.no_grad():
+            next(model.model.parameters()).mul_(1 + 1e-6)
+
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    tuned = out / "sentiment" / "tuned"
+    shutil.rmtree(tuned / files.PREDICTIONS)
+    (tuned / files.MODEL / "model.safetensors").unlink()
+    monkeypatch.setattr(run_one, "train", rounded_otherwise)
+    runs.run(out)
+    load_model(ModelSettings(path=str(tuned / files.MODEL)))
 
 
 def test_every_file_of_an_evaluation(runs, tmp_path):

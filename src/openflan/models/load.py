@@ -90,8 +90,7 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
         from openflan.models.adapters import load_adapter, resize_for_adapter
 
         resize_for_adapter(model, folder)
-    tokenizer_folder = folder if (folder / "tokenizer_config.json").is_file() else base
-    tokenizer, ends = load_tokenizer(str(tokenizer_folder)), end_ids(folder) or end_ids(base)
+    tokenizer, ends = tokenizer_of(folder, base)
     loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template, needs_packs, ends)
     if is_adapter(folder):
         load_adapter(loaded, folder)
@@ -99,6 +98,12 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
     if settings.attention is None and loaded.alone_because is None:
         loaded.attend_in_segments()
     return loaded
+
+
+def tokenizer_of(folder: Path, base: Path) -> tuple[PreTrainedTokenizerBase, tuple[int, ...]]:
+    """The tokenizer of a model folder, and the ids at which it ends a text; the base's where an adapter brings none."""
+    own = folder if (folder / "tokenizer_config.json").is_file() else base
+    return load_tokenizer(str(own)), end_ids(folder) or end_ids(base)
 
 
 def _load_weights(folder: Path, dtype: torch.dtype, attention: str | None) -> PreTrainedModel:
@@ -204,6 +209,7 @@ def save_model(
     """
     quiet()
     try:
+        (folder / files.DONE).unlink(missing_ok=True)  # which speaks of what lay there before
         if model.adapter is not None:
             from openflan.models.adapters import save_adapter
 
