@@ -1,5 +1,6 @@
 """What a plan comes to: all settings of training that change tokens, memory or time are asked about."""
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,9 +10,14 @@ import pytest
 
 from openflan.config import RunConfig, load_recipe
 from openflan.models import estimate as estimate_module
+from openflan.models.folder import EMBEDDED
+from openflan.models.load import load_model
+from openflan.study.encode import encode_plan
 from openflan.study.measure import Measured, measure, padding_alone
 from openflan.study.prepare import Prepared, Rows, prepare
+from openflan.study.run_one import limits
 from openflan.tasks.catalog import load_catalog
+from openflan.tokens.store import default_folder
 
 
 def config(**train: object) -> RunConfig:
@@ -87,3 +93,16 @@ def test_padding_alone_by_hand():
     assert padding_alone(np.array([4, 4, 2]), 3) == 0
     assert padding_alone(np.array([1, 3]), 1) == pytest.approx(1 / 3)
     assert padding_alone(np.array([5]), 4) == 0  # more updates than prompts
+
+
+def test_tokens_are_kept_where_training_looks_for_them(prepared, asked, tmp_path, monkeypatch):
+    folder = shutil.copytree(EMBEDDED, tmp_path / "model")
+    (folder / "generation_config.json").write_text('{"eos_token_id": [0, 5]}')
+    monkeypatch.setenv("OPENFLAN_CACHE", str(tmp_path / "cache"))
+    recipe = config()
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"path": str(folder)})})
+    measure(prepared, recipe)
+    model = load_model(recipe.model)
+    lengths = limits(recipe.model, model.max_positions)
+    encode_plan(prepared, recipe, model.codec, lengths, shuffled=False, cache=default_folder())
+    assert len(list(default_folder().glob("*/tokens.arrow"))) == 1

@@ -107,12 +107,14 @@ def padding_alone(lengths: NDArray[Any], num_updates: int) -> float:
 
 def _without_weights(model: ModelSettings) -> tuple[Codec, Lengths, str]:
     from openflan.models.folder import base_folder, model_folder
-    from openflan.models.load import load_config
-    from openflan.models.tokenizer import codec_of, load_tokenizer
+    from openflan.models.load import load_config, tokenizer_of
+    from openflan.models.tokenizer import codec_of
     from openflan.models.windows import described, max_positions, windows_of
     from openflan.study.run_one import limits
 
-    folder = base_folder(model_folder(model.path, needs_weights=False), needs_weights=False)
-    codec = codec_of(load_tokenizer(str(folder)), folder, model.separator, model.chat_template)
-    config = load_config(folder)
+    folder = model_folder(model.path, needs_weights=False)
+    base = base_folder(folder, needs_weights=False)
+    tokenizer, ends = tokenizer_of(folder, base)
+    codec = codec_of(tokenizer, folder, model.separator, model.chat_template, ends)
+    config = load_config(base)
     return codec, limits(model, max_positions(config)), described(config, windows_of(config)[0])
