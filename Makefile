@@ -44,7 +44,7 @@ format: install ## rewrite the code as `make check` wants it
 	$(BIN)/ruff check --fix .
 
 fuzz: install ## damaged and hostile inputs for every reader, longer than `make test` does; EXAMPLES=5000
-	@OPENFLAN_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest tests/fuzz $(ARGS)
+	@OPENFLAN_FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest tests/fuzz tests/study/test_damaged_runs.py $(ARGS)
 
 bench: install ## speed and memory, written to benchmarks/
 	@$(BIN)/python benchmarks/run.py $(ARGS)

@@ -150,6 +150,24 @@ def test_a_long_answer_to_a_long_prompt_is_read():
     assert len(reply.content["text"]) == 5 << 20
 
 
+def test_who_waits_for_an_answer_is_told(capsys):
+    pauses_s = iter((0.0, 0.3, 0.3, 0.0))
+
+    def late(to: socket.socket) -> None:
+        time.sleep(next(pauses_s))
+        to.sendall(OK + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}")
+
+    with serving(late) as server:
+        asked = Server(server.url, silences_s=[0.1, 0.2, 5.0], num_in_flight=1)
+        assert asked.post("completions", [{}]) == [Reply(200, {})]
+        assert capsys.readouterr().err == ""
+        asked.post("completions", [{}])
+        waits = [f"{asked.url}: no answer for {s} seconds; a request may take 600 ({SECONDS})\n" for s in (0.1, 0.2)]
+        assert capsys.readouterr().err == "".join(waits)
+        asked.post("completions", [{}] * 2)  # each is told once
+        assert capsys.readouterr().err == ""
+
+
 def test_a_slow_answer_is_waited_for_as_long_as_is_set(monkeypatch):
     def slowly(to: socket.socket) -> None:
         to.sendall(OK)
@@ -163,6 +181,7 @@ def test_a_slow_answer_is_waited_for_as_long_as_is_set(monkeypatch):
             Server(server.url).post("completions", [{}])
     monkeypatch.delenv(SECONDS)
     assert Server("http://localhost").seconds == 600
+    assert Server("http://localhost").silences_s == [10, 20, 40, 80, 160, 320]
     for wrong in ("soon", "0", "-1", "nan", "inf"):
         monkeypatch.setenv(SECONDS, wrong)
         with pytest.raises(ConfigError, match=f"^{SECONDS}: found '{wrong}'; expected a number of seconds"):
@@ -179,7 +198,7 @@ def test_the_pause_that_a_server_asks_for(monkeypatch, asked, expected):
         pauses.append(seconds)
 
     monkeypatch.setattr(asyncio, "sleep", note)
-    answer = body(b"", b"Retry-After: %s\r\n" % asked.encode("latin-1"), b"HTTP/1.1 500 No\r\n")
+    answer = body(b"", b"Connection: close\r\nRetry-After: %s\r\n" % asked.encode("latin-1"), b"HTTP/1.1 500 No\r\n")
     with serving(answer) as server, pytest.raises(RunError, match="no answer after 2 attempts: HTTP 500"):
         Server(server.url, pauses_s=(1,)).get("models")
     assert pauses == [expected]

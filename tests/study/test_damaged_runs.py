@@ -1,7 +1,11 @@
-"""Every file of a run, damaged in every way: named, or made anew with the same results. Never other results."""
+"""Every file of a run, damaged in every way: named, or made anew with the same results. Never other results.
+
+`make fuzz` tries every file in every way, which takes minutes; otherwise each is damaged in one.
+"""
 
 import functools
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +23,7 @@ from openflan.models.load import load_model, make_model, save_model, wrap
 from openflan.models.settings import ModelSettings, ModelShape
 from openflan.models.tokenizer import load_tokenizer
 from openflan.study import execute, run_one
+from openflan.study.directory import read_config
 from openflan.study.evaluate import Asking, evaluate_model
 from openflan.study.job import Job
 from openflan.study.prepare import Prepared
@@ -53,6 +58,7 @@ DAMAGES: dict[str, Callable[[bytes, bytes], bytes] | None] = {
 }
 
 
+ALL = "OPENFLAN_FUZZ_EXAMPLES" in os.environ
 MADE_ANEW = (files.ENVIRONMENT, files.TRAIN_LOG, files.PLAN, "totals.json", files.RESULTS)
 
 
@@ -173,7 +179,7 @@ def damaged(path: Path, damage: str, other: Path) -> bool:
     return before != after
 
 
-@pytest.mark.parametrize("turn", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, len(DAMAGES)))])
+@pytest.mark.parametrize("turn", range(len(DAMAGES) if ALL else 1))
 @pytest.mark.parametrize("state", ["finished", "evaluating", "training"])
 def test_named_or_made_anew(runs, finished, request, tmp_path, state, turn):
     """Each file in one way a turn, in all ways after as many turns as there are ways."""
@@ -261,6 +267,35 @@ def test_every_file_of_an_evaluation(runs, tmp_path):
             assert score_tasks(read_evaluation(path.parent)) == expected
             changed.append(name)
     assert len(changed) == 16
+
+
+def test_a_folder_that_was_removed_whole_is_made_anew(runs, finished, tmp_path):
+    contents = {name: (finished / name).read_bytes() for name in all_files(finished)}
+    folders = sorted(str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_dir())
+    assert len(folders) == 6 and folders[2] == f"sentiment/tuned/{files.MODEL}"
+    for number, folder in enumerate(folders if ALL else folders[2:3]):
+        out = tmp_path / str(number)
+        shutil.copytree(finished, out)
+        shutil.rmtree(out / folder)
+        runs.run(out)
+        again = {name: (out / name).read_bytes() for name in all_files(out)}
+        assert set(again) == set(contents)
+        different = {Path(name).name for name in contents if again[name] != contents[name]}
+        assert different <= {files.TRAIN_LOG, files.DONE}, folder  # seconds stand there
+
+
+def test_a_directory_of_train_notices_the_recipe_of_another_run(runs, finished, tmp_path):
+    out = tmp_path / "trained"
+    [model] = execute.train_study(runs.config(), out)
+    assert read_config(out) == runs.config()
+    assert "argv" not in (model / files.DONE).read_text() and str(tmp_path) not in (model / files.DONE).read_text()
+    runs.run(out)
+    both = (out / files.DONE).read_bytes()
+    execute.train_study(runs.config(), out)
+    assert (out / files.DONE).read_bytes() == both  # what `run` made is still known
+    shutil.copy(runs.folder / "another" / files.RUN, out)
+    with pytest.raises(OpenFlanError, match=r"run\.yaml: found a file that has changed since it was finished"):
+        read_config(out)
 
 
 def test_one_changed_number_in_a_prediction_is_noticed(runs, finished, tmp_path):

@@ -7,6 +7,8 @@ import functools
 import json
 import os
 import ssl
+import sys
+import time
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ DEFAULT_SECONDS = 600.0
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be another one a little later."""
 MAX_PAUSE_S = 60.0
+SILENCES_S = (10.0, 20.0, 40.0, 80.0, 160.0, 320.0)
 CONNECT_S = 10.0
 MAX_BYTES = 4 << 20
 """Of an answer, unpacked; and `BYTES_PER_TOKEN` more for each token that is sent or asked for."""
@@ -63,6 +66,8 @@ class Server:
     seconds: float = field(default_factory=lambda: _seconds())
     num_in_flight: int = 16
     passing: frozenset[int] = PASSING
+    silences_s: list[float] = field(default_factory=lambda: list(SILENCES_S), compare=False)
+    """After how long without an answer it is told that one is waited for. Each is told once."""
 
     def __post_init__(self) -> None:
         where, do = "model", "Give an address such as http://localhost:8000/v1."
@@ -94,8 +99,25 @@ class Server:
     async def _ask_all(self, path: str, bodies: Sequence[dict[str, Any] | None]) -> list[Reply]:
         at_once = asyncio.Semaphore(self.num_in_flight)  # a request's time begins when its turn comes
         async with self._client() as client:
-            # The first error ends all: `asyncio.run` cancels what is still under way.
-            return await asyncio.gather(*(self._in_time(client, at_once, path, body) for body in bodies))
+            replies = [asyncio.ensure_future(self._in_time(client, at_once, path, body)) for body in bodies]
+            telling = asyncio.ensure_future(self._tell_silence(replies))
+            try:
+                return await asyncio.gather(*replies)
+            finally:  # the first error ends all: `asyncio.run` cancels what is still under way
+                telling.cancel()
+
+    async def _tell_silence(self, replies: Sequence[asyncio.Future[Reply]]) -> None:
+        """Whoever waits for an answer learns for what, and how long at most."""
+        waiting: set[asyncio.Future[Reply]] = set(replies)
+        last = time.monotonic()
+        while waiting and self.silences_s:
+            left_s = last + self.silences_s[0] - time.monotonic()
+            came, waiting = await asyncio.wait(waiting, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            if came:
+                last = time.monotonic()
+            else:
+                most = f"a request may take {self.seconds:g} ({SECONDS})"
+                print(f"{self.url}: no answer for {self.silences_s.pop(0):g} seconds; {most}", file=sys.stderr)
 
     def _client(self) -> httpx2.AsyncClient:
         host = httpx2.URL(self.url).host

@@ -96,15 +96,15 @@ def _read_if_whole(path: Path) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """What ran: versions and machine."""
-    return {
-        "openflan": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpu_count": os.cpu_count(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "argv": sys.argv,
-    }
+    """What ran: versions, machine and command."""
+    machine = {"platform": platform.platform(), "cpu_count": os.cpu_count()}
+    return {**versions(), **machine, "argv": sys.argv}
+
+
+def versions() -> dict[str, Any]:
+    """What ran, as far as it may be published with a model: nothing of the machine or its user."""
+    packages = {name: metadata.version(name) for name in PACKAGES}
+    return {"openflan": __version__, "python": platform.python_version(), "packages": packages}
 
 
 def write_plan(part: Prepared, folder: Path) -> None:

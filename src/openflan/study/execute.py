@@ -23,7 +23,7 @@ from openflan.evaluation.scores import (
     task_weights,
 )
 from openflan.evaluation.significance import holm
-from openflan.finished import finish
+from openflan.finished import finish, record_of
 from openflan.streams import fingerprint
 from openflan.study.compare import (
     MAJORITY,
@@ -126,6 +126,8 @@ def _prepared(config: RunConfig, out: Path) -> Iterator[tuple[str, list[Prepared
         for part in prepared:
             write_plan(part, out / part.held_out)
         yield identity, prepared
+        if record_of(out) is None:  # only tuned: there are no results
+            finish(out, [files.RUN], identity)
 
 
 def _progress(job: Job) -> JobProgress:

@@ -43,14 +43,14 @@ class Job:
 
 
 def is_done(job: Job, made_from: str) -> bool:
-    """Whether nothing is left of a job to do. RunError, naming the file, where one of a finished step has changed.
+    """Whether nothing is left of a job to do: its predictions and its model are there, as they were made.
 
-    A model that was taken away is not missed: its predictions are there.
+    RunError, naming the file, where one of a finished step has changed.
     """
     if not is_finished(job.folder, made_from):
         return False
-    model, record = job.folder / files.MODEL, record_of(job.folder) or {}
-    return not model.exists() or is_finished(model, record["facts"].get("model", ""))
+    record = record_of(job.folder) or {}
+    return job.kind == UNTUNED_JOB or is_finished(job.folder / files.MODEL, record["facts"].get("model", ""))
 
 
 def rank() -> int:

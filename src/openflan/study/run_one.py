@@ -22,7 +22,7 @@ from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model, load_weights, save_model
 from openflan.models.settings import ModelSettings
 from openflan.streams import file_fingerprint, fingerprint
-from openflan.study.directory import environment
+from openflan.study.directory import versions
 from openflan.study.encode import encode_plan, pack_store
 from openflan.study.job import SHUFFLED_JOB, TOTALS, UNTUNED_JOB, Job, rank
 from openflan.study.prepare import Prepared, Rows, prepare
@@ -156,7 +156,7 @@ def _tune(
     if rank() == 0:
         save_model(model, saved, asked_with=config.model.model_dump(include={"separator", "chat_template"}))
         log = [{"update": line.update, "loss": line.loss} for line in last]
-        facts = {"totals": totals, "log": log, "environment": environment()}
+        facts = {"totals": totals, "log": log, "environment": versions()}
         names = {path.name for path in saved.iterdir() if path.is_file() and not path.name.startswith(".")}
         finish(saved, names - {files.DONE, files.CARD}, identity, facts)
         shutil.rmtree(job.folder / files.CHECKPOINTS, ignore_errors=True)
