@@ -1,3 +1,4 @@
+import json
 import math
 import os
 import time
@@ -139,3 +140,31 @@ def test_an_alias_of_a_small_mapping_in_a_file_with_tags():
 def test_any_other_alias_is_refused(text):
     with pytest.raises(ValueError, match="alias"):
         yaml_value(text, {})
+
+
+@pytest.mark.parametrize("keys_once", [False, True])
+def test_json_read_quickly_is_what_python_reads(keys_once: bool) -> None:
+    text = ' {"a": [-0, -0.0, 1e400, 5e-324, 0.1, true, null], "\\u0062\\ud83d\\ude00": {"": "\\n\\"k\\":"}} \n'
+    assert repr(json_value(text, keys_once)) == repr(json.loads(text))
+
+
+@pytest.mark.parametrize("keys_once", [False, True])
+def test_what_follows_a_json_value_is_told_with_its_place(keys_once: bool) -> None:
+    with pytest.raises(ValueError, match=r"Extra data: line 2 column 2 \(char 4\)"):
+        json_value(" 1\n ]", keys_once)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a" : 1, "\\u0061"\n: ":"}',
+        '{"a": {"b": 1}, "a": 2}',
+        '{"a": 1, "b": {"c": 1, "c": 1}}',
+        '[{"a": "\\":", "a": 1}]',
+    ],
+)
+def test_a_key_that_stands_twice_is_found_wherever_it_is(text: str) -> None:
+    json_value(text)
+    with pytest.raises(ValueError, match=r"the key '[ac]' twice"):
+        json_value(text, keys_once=True)

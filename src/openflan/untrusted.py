@@ -12,10 +12,12 @@ import os
 import re
 import stat
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
+from pydantic_core import from_json
 
 MAX_DEPTH = 100
 MAX_DIGITS = 100
@@ -43,7 +45,11 @@ _WORDS: dict[str, Any] = {
     **{f".{form}": float("nan") for form in ("nan", "NaN", "NAN")},
 }
 
-_FOUR_DIGITS = re.compile("[0-9]{4}")
+_FOUR_DIGITS = re.compile("[0-9][0-9]{3}")  # found sooner than where the first part is repeated
+_MANY_DIGITS = re.compile(f"[0-9]{{{MAX_DIGITS}}}")
+_KEY = re.compile(r'"[ \t\n\r]*:')  # or what looks like one in a text
+_NESTING = frozenset((dict, list))
+_JSON_SPACE = " \t\n\r"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 Tags = Mapping[str, Callable[[Any], Any]]
@@ -200,19 +206,38 @@ def json_value(text: str, keys_once: bool = False) -> Any:
     >>> json_value('{"a": [1, null, NaN]}')
     {'a': [1, None, nan]}
     """
+    # A hundred digits in a row show as four in every 25th character, which is searched in no time.
+    is_careful = _FOUR_DIGITS.search(text[:: MAX_DIGITS // 4]) is not None and _MANY_DIGITS.search(text) is not None
+    if not is_careful and (not keys_once or text.find("{", 1) < 0):
+        with suppress(ValueError, TypeError):  # Python's own decoder, which is slower, says what is wrong and where
+            value = from_json(text)
+            _check_depth(text, value)
+            if not keys_once or _has_keys_once(text, value):
+                return value
     try:
-        if keys_once:
-            decode = _decode_once
-        else:  # more than 100 digits in a row show as four or more in every 25th character: searched in no time
-            decode = _decode_careful if _FOUR_DIGITS.search(text[:: MAX_DIGITS // 4]) else _decode
-        value = decode(text)
+        value, end = _DECODERS[is_careful, keys_once](text, len(text) - len(text.lstrip(_JSON_SPACE)))
     except RecursionError:
         raise ValueError(f"more than {MAX_DEPTH} levels") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_above(value, MAX_DEPTH):
-        raise ValueError(f"more than {MAX_DEPTH} levels")
-    if "\\u" in text and _HALF_PAIR.search(text):
+    if rest := text[end:].lstrip(_JSON_SPACE):
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
+    _check_depth(text, value)
+    if "\\" in text and _HALF_PAIR.search(text):
         _check_utf8(value)
     return value
+
+
+def _has_keys_once(text: str, value: Any) -> bool:
+    """Of a text with one object at most: whether it surely has no more keys than the value. Each has its colon."""
+    num_keys = len(value) if type(value) is dict else 0
+    return text.count(":") == num_keys or len(_KEY.findall(text)) == num_keys
+
+
+def _check_depth(text: str, value: Any) -> None:
+    """Looks for the quickest proof first: most rows are short, or hold texts and numbers alone."""
+    if len(text) <= 2 * MAX_DEPTH or (type(value) is dict and _NESTING.isdisjoint(map(type, value.values()))):
+        return
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth_above(value, MAX_DEPTH):
+        raise ValueError(f"more than {MAX_DEPTH} levels")
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -229,9 +254,13 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-_decode = json.JSONDecoder().decode
-_decode_careful = json.JSONDecoder(parse_int=_integer).decode
-_decode_once = json.JSONDecoder(parse_int=_integer, object_pairs_hook=_once).decode
+# By whether integers and keys are checked. `raw_decode` spares what `json.loads` does around it.
+_DECODERS = {
+    (False, True): json.JSONDecoder(object_pairs_hook=_once).raw_decode,
+    (False, False): json.JSONDecoder().raw_decode,
+    (True, True): json.JSONDecoder(object_pairs_hook=_once, parse_int=_integer).raw_decode,
+    (True, False): json.JSONDecoder(parse_int=_integer).raw_decode,
+}
 
 
 def _depth_above(value: Any, levels: int) -> bool:

@@ -188,17 +188,18 @@ def _lines(path: Path) -> Iterator[str]:
 def _jsonl(path: Path) -> Iterator[Row]:
     for number, line in enumerate(_lines(path), start=1):
         if not line.isspace():
-            yield _object(line, f"{path}, line {number}")
+            yield _object(line, path, "line", number)
 
 
-def _object(text: str, where: str) -> Row:
+def _object(text: str, path: Path, what: str, number: int) -> Row:
     try:
         _check_count(text)
         row = json_value(text, keys_once=True)
     except ValueError as exc:
-        raise DataError(where, f"text that is not JSON ({exc})", "one JSON object") from exc
+        found = f"text that is not JSON ({exc})"
+        raise DataError(f"{path}, {what} {number}", found, "one JSON object") from exc
     if not isinstance(row, dict):
-        raise DataError(where, f"a {type(row).__name__}", "one JSON object")
+        raise DataError(f"{path}, {what} {number}", f"a {type(row).__name__}", "one JSON object")
     return row
 
 
@@ -218,7 +219,7 @@ def _json(path: Path) -> Iterator[Row]:
         while not (number == 0 and chunks.next() == "]"):
             number += 1
             chunks.next()
-            yield _object(chunks.item(), f"{path}, row {number}")
+            yield _object(chunks.item(), path, "row", number)
             mark = chunks.next()
             if mark == "]":
                 break
