@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fuzz.mutate import fuzz, json_files, only_openflan_errors
+from openflan.models import chat_template
 from openflan.models.adapters import load_adapter
 from openflan.models.folder import base_folder, end_ids, prompt_format
 from openflan.models.load import load_config, save_model
@@ -94,6 +95,21 @@ def test_generation_config(tmp_path, content):
 def test_prompt_format(tmp_path, content):
     (tmp_path / "prompt_format.json").write_bytes(content)
     only_openflan_errors(prompt_format, tmp_path)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def templates_in_this_process():
+    """A process for each of thousands of templates would take an hour; theirs are tested in `test_chat_template.py`."""
+
+    def rendered(asked: str, seconds: float) -> str:
+        try:
+            return chat_template.fill(asked)
+        except Exception as exc:  # which ends the other process
+            raise ValueError(str(exc)) from exc
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chat_template, "_rendered", rendered)
+        yield
 
 
 def read_tokenizer(folder: Path) -> None:

@@ -3,7 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from transformers import AutoConfig
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, GPTNeoConfig, GPTNeoForCausalLM, PreTrainedModel
 
 from openflan.errors import ModelError
 from openflan.models import estimate as estimate_module
@@ -11,7 +13,7 @@ from openflan.models.estimate import estimate
 from openflan.models.load import load_config, load_model
 from openflan.models.settings import ModelSettings
 from openflan.models.sizes import check_sizes
-from toys import composite_config, toy_config
+from toys import composite_config, toy_config, toy_tokenizer, toy_weights
 
 TOO_MUCH: list[tuple[str, Any]] = [
     ("num_hidden_layers", 100_000),
@@ -78,3 +80,27 @@ def test_sizes_of_real_models_pass(tmp_path):
 @pytest.mark.parametrize("kind", ["llama", "gemma3n", "gemma4", "granite_swa", "granitemoe_swa", "deepseek_v3"])
 def test_what_transformers_builds_by_default_passes(kind):
     check_sizes(AutoConfig.for_model(kind), Path(kind))
+
+
+def saved(folder: Path, kind: PreTrainedModel, **changes: object) -> Path:
+    kind.save_pretrained(folder)
+    toy_tokenizer().save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_a_config_far_larger_than_its_weights_is_refused_before_it_is_built(tmp_path):
+    folder = saved(tmp_path, toy_weights("llama"), hidden_size=2**16, vocab_size=2**20)
+    with pytest.raises(ModelError, match=r"asks for 137,.* weights beside files with"):
+        load_model(ModelSettings(path=str(folder)))
+
+
+def test_a_mask_of_a_million_positions_squared_is_refused_before_it_is_built(tmp_path):
+    shape = {"hidden_size": 32, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]}
+    shape |= {"vocab_size": 320, "bos_token_id": None, "eos_token_id": 0}
+    neo = GPTNeoForCausalLM(GPTNeoConfig(max_position_embeddings=64, **shape))
+    folder = saved(tmp_path, neo, max_position_embeddings=1_000_000)
+    save_file({"table": torch.zeros(32, 1_000_000, dtype=torch.float8_e4m3fn)}, folder / "more.safetensors")
+    with pytest.raises(ModelError, match="asks for 2,000,000,000,000 bytes besides the weights"):
+        load_model(ModelSettings(path=str(folder)))

@@ -17,6 +17,7 @@ from pathlib import Path
 from transformers import PreTrainedTokenizerBase
 
 from openflan.errors import ModelError
+from openflan.models import chat_template
 
 Encoder = Callable[[Sequence[str]], list[list[int]]]
 """The ids of each text, without special tokens; a special token that is written out in a text is text."""
@@ -143,8 +144,8 @@ def _written(tokenizer: PreTrainedTokenizerBase, where: Path) -> tuple[str, str,
         template = _FIXED_DATE + template
     try:
         date = TEMPLATE_DATE.strftime("%d %b %Y")
-        text = str(tokenizer.apply_chat_template(talk, chat_template=template, tokenize=False, date_string=date))
-    except Exception as exc:  # templates raise what they like
+        text = chat_template.render(template, talk, **tokenizer.special_tokens_map, date_string=date)
+    except ValueError as exc:
         found = " ".join(str(exc).split())[:300]
         raise ModelError(where, f"a chat template that fails ({found})", "one for a user and an assistant", do) from exc
     if text.count(_USER) != 1 or text.count(_ASSISTANT) != 1 or text.index(_USER) > text.index(_ASSISTANT):

@@ -38,7 +38,7 @@ from openflan.models.folder import (
 )
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.settings import ModelSettings, ModelShape
-from openflan.models.sizes import check_sizes
+from openflan.models.sizes import check_sizes, check_weights
 from openflan.models.tokenizer import codec_of, load_tokenizer
 from openflan.streams import seed_of
 
@@ -84,7 +84,7 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
     base = base_folder(folder)
     for each in {folder, base}:
         check_finished(each)
-    load_config(base)
+    check_weights(load_config(base), base)
     model = _load_weights(base, getattr(torch, settings.dtype), settings.attention)
     if is_adapter(folder):
         from openflan.models.adapters import load_adapter, resize_for_adapter

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedConfig
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, PreTrainedConfig
 
 from openflan.errors import ModelError
 from openflan.models.windows import text_config
@@ -18,6 +21,8 @@ MOST_OF_ANY = 1 << 26
 """The most of everything else: widths and vocabularies of real models are at most a hundredth of that."""
 SIZE = re.compile("size|dim|hidden|embd|inner|d_model|width|layer|depth|head|expert|position|ffn|block|channel|rank")
 """What the names of settings that decide how much is built have in them; ids of tokens do not count, nor does theta."""
+MOST_BUFFERS = 1 << 30
+"""Bytes of what a model makes besides weights, such as a mask of all positions by all positions."""
 DEPTH = 8
 """How deep configs of parts may lie within each other."""
 
@@ -32,6 +37,36 @@ def check_sizes(config: PreTrainedConfig, where: Path) -> None:
         if SIZE.search(counted) and not name.endswith("theta") and value > most:
             found = f"{value:,}" if value < 10**15 else "10^15 or more"
             raise ModelError(where, f"{name} {found}", f"at most {most:,}", "Choose another model.")
+
+
+def check_weights(config: PreTrainedConfig, folder: Path) -> None:
+    """ModelError for a config that asks for far more than the folder's *.safetensors hold, before memory is taken."""
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False, attn_implementation="eager")
+        stored = sum(_num_stored(path) for path in folder.glob("*.safetensors"))
+    except Exception:
+        return  # loading says better what is wrong
+    asked = sum(weight.numel() for weight in model.parameters())
+    if asked > 2 * stored:  # a table that embeds and predicts is stored once
+        found = f"a config that asks for {asked:,} weights beside files with {stored:,}"
+        raise ModelError(folder, found, "a config that fits the weights", "Download or save the model again.")
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    if buffers > MOST_BUFFERS:
+        found = f"a config that asks for {buffers:,} bytes besides the weights"
+        do = "Set max_position_embeddings in config.json to what the model was trained with."
+        raise ModelError(folder, found, f"at most {MOST_BUFFERS:,}", do)
+
+
+def _num_stored(path: Path) -> int:
+    """How many weights a file holds at most: an integer may pack up to sixteen."""
+    total = 0
+    with safe_open(path, "pt") as file:
+        for name in file.keys():  # noqa: SIM118, it is no mapping
+            part = file.get_slice(name)
+            packed = 16 if re.match("[UI]", part.get_dtype()) else 1
+            total += packed * math.prod(part.get_shape())
+    return total
 
 
 def _numbers(values: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, float]]:

@@ -137,7 +137,7 @@ def codec_of(
     if tokenizer.eos_token_id is None:
         raise ModelError(where, "a tokenizer without an end-of-text token", "one", "Set eos_token and save it again.")
     eos = int(tokenizer.eos_token_id)
-    encode_many = _encoder(tokenizer)
+    encode_many = _encoder(tokenizer, where)
     with _told(where):
         if chat_template:
             parts = chat_parts(tokenizer, encode_many, where)
@@ -205,7 +205,7 @@ def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
     return backend
 
 
-def _encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
+def _encoder(tokenizer: PreTrainedTokenizerBase, where: Path) -> Encoder:
     # A special token that is written out in a text ("</s>") is text there and must not end the segment.
     def encode_many(texts: Sequence[str]) -> list[list[int]]:
         backend = _plain_backend(tokenizer)
@@ -214,7 +214,8 @@ def _encoder(tokenizer: PreTrainedTokenizerBase) -> Encoder:
             ids = tokenizer(full, add_special_tokens=False, split_special_tokens=True).input_ids if full else []
         else:
             backend.encode_special_tokens = True
-            ids = [found.ids for found in backend.encode_batch_fast(full, add_special_tokens=False)]
+            with _told(where):  # a pattern of the tokenizer may run out of attempts in a text
+                ids = [found.ids for found in backend.encode_batch_fast(full, add_special_tokens=False)]
         rest = iter(ids)
         return [next(rest) if text else [] for text in texts]
 
