@@ -35,7 +35,9 @@ LOAD_NO_TORCH = (
 FREE_OF_TORCH = {
     "errors",
     "streams",
+    "untrusted",
     "files",
+    "finished",
     "environment",
     "world",
     "tasks",

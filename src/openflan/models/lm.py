@@ -104,13 +104,13 @@ class HuggingFaceModel:
     def hidden(self, batch: Batch, windows: Windows | None = None) -> Tensor:
         """Output of the last layer where something is predicted: [N, width]. `windows`: others than the model's own."""
         windows = windows or self.windows
-        device = self.model.device
+        batch = batch.to(self.model.device)
         body = self.model.base_model
         if body is self.model:  # Llama 4's lies under another name than its class says
             body = getattr(self.model, "model", body)
-        rows, columns = batch.predict_from.to(device).unbind(1)
+        rows, columns = batch.predict_from.unbind(1)
         # Many short segments are one kernel each, which a GPU would spend its time starting.
-        if self.model.config._attn_implementation == SEGMENTED and device.type == "cpu":
+        if self.model.config._attn_implementation == SEGMENTED and self.model.device.type == "cpu":
             flat = flatten(batch, (None, *windows.distinct))
             out = body(
                 input_ids=flat.input_ids,
@@ -122,9 +122,9 @@ class HuggingFaceModel:
             in_segments: Tensor = out[flat.places[rows, columns]]
             return in_segments
         out = body(
-            input_ids=batch.input_ids.to(device),
-            position_ids=batch.positions.to(device),
-            attention_mask=windows.masks(lambda window: batch.attention_mask(self.model.dtype, window).to(device)),
+            input_ids=batch.input_ids,
+            position_ids=batch.positions,
+            attention_mask=windows.masks(lambda window: batch.attention_mask(self.model.dtype, window)),
             use_cache=False,
         ).last_hidden_state
         hidden: Tensor = out[rows, columns]

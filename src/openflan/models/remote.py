@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,10 @@ def _body(name: str, prompt: Prompt, settings: Mapping[str, Any]) -> dict[str, A
     return {"model": name, "prompt": prompt if isinstance(prompt, str) else list(prompt), "temperature": 0, **settings}
 
 
+def _ask(server: Server, name: str, prompt: Prompt, settings: Mapping[str, Any]) -> Reply:
+    return server.post("completions", [_body(name, prompt, {"max_tokens": 1, **settings})])[0]
+
+
 def _additions(codec: Codec) -> dict[str, Any]:
     """What makes vLLM and llama.cpp tell the ids that they generate, and keeps vLLM from taking a penalty for
     repetition from the model's folder."""
@@ -195,9 +200,7 @@ def _additions(codec: Codec) -> dict[str, Any]:
 
 
 def _find_ways(server: Server, name: str, codec: Codec, models: Mapping[str, object]) -> Ways:
-    def ask(prompt: Prompt, settings: Mapping[str, Any]) -> Reply:
-        return server.post("completions", [_body(name, prompt, {"max_tokens": 1, **settings})])[0]
-
+    ask = partial(_ask, server, name)
     ids, text = codec.prompt_ids(PROBE), PROBE + codec.separator
     forms: list[tuple[Prompt, dict[str, Any]]] = [(ids, _additions(codec)), (ids, {}), (text, {})]
     for prompt, additions in forms:
@@ -225,9 +228,7 @@ def _check_tokenizer(model: RemoteModel, server: Server, tokenizer: str) -> None
     codec = model.codec
     ids = [*codec.before, *codec.encode(PROBE)]
 
-    def ask(prompt: Prompt, settings: Mapping[str, Any]) -> Reply:
-        return server.post("completions", [_body(model.name, prompt, {"max_tokens": 1, **settings})])[0]
-
+    ask = partial(_ask, server, model.name)
     found = ""
     if model.ways.ranks:
         said = str((_first_choice(ask(ids, SCORED)) or {}).get("text", ""))
