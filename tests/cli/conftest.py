@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -45,6 +46,9 @@ RECIPE = {
 }
 
 
+LOADED = re.compile(r"\S+: (packs .*|one sequence at a time), at most [\d,]+ positions\n")
+
+
 @dataclass(frozen=True)
 class Ended:
     """What a command left on the screen."""
@@ -52,6 +56,11 @@ class Ended:
     code: int
     out: str
     err: str
+
+    @property
+    def complaints(self) -> str:
+        """Standard error without the line for each model that was loaded: how it is read, its windows, its positions."""
+        return "".join(line for line in self.err.splitlines(keepends=True) if not LOADED.fullmatch(line))
 
 
 def _environment() -> dict[str, str]:
@@ -128,6 +137,10 @@ class Running:
     def stop(self, number: signal.Signals, group: bool) -> Ended:
         """Send a signal, to everything in the foreground as a terminal does, or to the one process."""
         (os.killpg if group else os.kill)(self.process.pid, number)
+        return self.wait()
+
+    def wait(self) -> Ended:
+        """Until it has ended by itself."""
         out, err = self.process.communicate(timeout=SECONDS)
         return Ended(self.process.returncode, out, err)
 

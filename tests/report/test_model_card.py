@@ -147,6 +147,12 @@ def test_a_control_says_so(tasks):
     assert "control" not in model_card(MANIFEST, tasks)
 
 
+def test_how_the_model_was_read_is_told_where_its_run_said_so(tasks):
+    read = replace(MANIFEST, reading="packs under a mask, at most 128 positions")
+    assert "- Model: packs under a mask, at most 128 positions.\n" in model_card(read, tasks)
+    assert "- Model:" not in model_card(MANIFEST, tasks)
+
+
 def test_what_datasets_and_people_write_stays_text(tasks):
     bad = '</table>|<script>alert("x")</script>\n\n# head\n[a](javascript:b) ``` `c`'
     own = toy_task("mood", licence=bad, samples=[{"text": f"{bad}\n```\n", "a": "yes", "b": "no", "label": 0}])

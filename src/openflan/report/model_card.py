@@ -34,7 +34,8 @@ LOSS = {
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a run's directory tells about one of its models, as it was written: `run` is run.yaml, `plan` plan.json,
-    `environment`, `totals` and `log` (the last updates) what was kept with the finished model. `kind` is tuned or
+    `environment`, `totals`, `log` (the last updates) and `reading` (how the model was read, with its windows and
+    positions; None in runs of versions that did not say) what was kept with the finished model. `kind` is tuned or
     shuffled."""
 
     kind: str
@@ -43,6 +44,7 @@ class Manifest:
     environment: Mapping[str, Any]
     totals: Mapping[str, Any]
     log: Sequence[Mapping[str, float]]
+    reading: str | None = None
 
 
 def write_model_card(folder: Path) -> Path:
@@ -240,6 +242,8 @@ def _training(manifest: Manifest) -> list[str]:
         f"{train['schedule']}; {train['packs_per_update'] * train['pack_tokens']:,} tokens an update.",
         f"- Loss: cross-entropy on the tokens of the answer and what ends it; {LOSS[train.get('loss', 'token_mean')]}.",
     ]
+    if manifest.reading:
+        lines.append(f"- Model: {manifest.reading}.")
     if log:
         mean = sum(line["loss"] for line in log) / len(log)
         lines.append(f"- Updates: {log[-1]['update'] + 1:,.0f}; mean loss of the last {len(log)}: {mean:.4f}.")

@@ -46,7 +46,7 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
     if config.train.num_threads:
         torch.set_num_threads(config.train.num_threads)
     model = load_model(config.model)
-    if rank() == 0 and sys.stderr.isatty():
+    if rank() == 0:
         print(f"{config.model.path}: {model.reading}", file=sys.stderr)
     if config.model.adapter and job.kind != UNTUNED_JOB:
         add_adapter(model, config.model.adapter, config.seed)  # before encoding: a learned prompt has ids of its own
@@ -156,7 +156,7 @@ def _tune(
     if rank() == 0:
         save_model(model, saved, asked_with=config.model.model_dump(include={"separator", "chat_template"}))
         log = [{"update": line.update, "loss": line.loss} for line in last]
-        facts = {"totals": totals, "log": log, "environment": versions()}
+        facts = {"totals": totals, "log": log, "environment": versions(), "reading": model.reading}
         names = {path.name for path in saved.iterdir() if path.is_file() and not path.name.startswith(".")}
         finish(saved, names - {files.DONE, files.CARD}, identity, facts)
         shutil.rmtree(job.folder / files.CHECKPOINTS, ignore_errors=True)
