@@ -10,6 +10,7 @@ from transformers import (
     BloomConfig,
     MambaConfig,
     MarianConfig,
+    MoshiConfig,
     PegasusConfig,
     PreTrainedConfig,
     RwkvConfig,
@@ -19,7 +20,7 @@ from transformers import (
 from openflan.models.generation import WAYS
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import wrap
-from toys import draw_ids, toy_tokenizer, toy_weights
+from toys import SHAPE, draw_ids, toy_tokenizer, toy_weights
 
 PADDED, SAME_LENGTH, WITHOUT_CACHE = WAYS
 PROMPTS = [draw_ids(seed, length) for seed, length in enumerate((3, 17, 1, 9, 17))]
@@ -35,6 +36,7 @@ CONFIGS: dict[str, PreTrainedConfig] = {
     "marian": MarianConfig(**DECODER | {"decoder_vocab_size": 320}),
     "pegasus": PegasusConfig(**DECODER),
     "whisper": WhisperConfig(**DECODER | {"max_target_positions": 128, "max_source_positions": 16}),
+    "moshi": MoshiConfig(**SHAPE, head_dim=8, sliding_window=16, audio_vocab_size=8),
     "mamba": MambaConfig(vocab_size=320, hidden_size=32, num_hidden_layers=2, state_size=4),
     "bloom": BloomConfig(vocab_size=320, hidden_size=32, n_layer=2, n_head=4),
 }
@@ -63,6 +65,7 @@ def greedy(model: HuggingFaceModel, prompt: list[int], num_new: int) -> list[int
     ("kind", "way"),
     [
         ("rwkv", WITHOUT_CACHE),  # what it continues from its state is not what it reads
+        ("moshi", WITHOUT_CACHE),  # its cache drops what is beyond a window that its layers do not have
         ("bart", SAME_LENGTH),
         ("marian", SAME_LENGTH),
         ("pegasus", SAME_LENGTH),

@@ -86,7 +86,7 @@ def toy_config(cls: type[PreTrainedConfig]) -> PreTrainedConfig:
     kinds = list(dict.fromkeys(getattr(default, "layer_types", None) or ()))
     if kinds and hasattr(default, "sliding_window") and not any("sliding" in kind for kind in kinds):
         kinds = ["sliding_attention", "full_attention"]
-    if kinds:
+    if kinds and not hasattr(default, "layers_block_type"):
         known["layer_types"] = sorted(kinds, key=lambda kind: "full" in kind)[:2] * (2 if len(kinds) == 1 else 1)
     return cls(**known | CHANGES.get(cls.__name__, {}))
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from openflan.models.parity import distance, draw_ids, tolerance
+from openflan.models.parity import MAX_TRIED, distance, draw_ids, tolerance
+from openflan.models.windows import other_limits, shrunk
 
 if TYPE_CHECKING:
     from openflan.models.lm import HuggingFaceModel
@@ -40,7 +41,21 @@ def find_way(model: HuggingFaceModel) -> Way:
 
 
 def _is_right(model: HuggingFaceModel, way: Way) -> bool:
-    lengths = (3, 11, 7) if way.padded else (7, 7)
+    """Short texts; then ones longer than each window, made small for that; then ones longer than any other limit. A cache
+    may drop what a layer still looks at."""
+    if not _is_as_alone(model, way):
+        return False
+    for window in model.windows.distinct:
+        with shrunk(model.model, model.windows, window):
+            if not _is_as_alone(model, way):
+                return False
+    limits = [limit for limit in other_limits(model.model, model.windows).values() if limit < model.max_positions]
+    return all(limit <= MAX_TRIED and _is_as_alone(model, way, limit) for limit in limits)
+
+
+def _is_as_alone(model: HuggingFaceModel, way: Way, limit: int = 0) -> bool:
+    longest = min(max(11, limit + 4), model.max_positions - NUM_STEPS - len(model.codec.before))
+    lengths = (3, longest, 7) if way.padded else (longest, longest)
     before = model.codec.before
     prompts = [[*before, *draw_ids(model, f"generation {i}", n)] for i, n in enumerate(lengths)]
     try:
