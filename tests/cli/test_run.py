@@ -204,7 +204,11 @@ def test_two_at_once_in_one_directory(recipe, call, tmp_path):
 def test_an_error_in_a_job_is_told_like_any_other(recipe, openflan_command, tmp_path):
     ended = openflan_command("run", recipe, "--out", tmp_path / "run", "--set", "train.learning_rate=1e30")
     assert ended.code == 2
-    assert ended.complaints.startswith("openflan: update ") and "row" in ended.complaints and "lower the learning rate" in ended.complaints
+    assert (
+        ended.complaints.startswith("openflan: update ")
+        and "row" in ended.complaints
+        and "lower the learning rate" in ended.complaints
+    )
     assert ended.complaints.count("\n") == 1
 
 
