@@ -59,7 +59,7 @@ class Ended:
 
     @property
     def complaints(self) -> str:
-        """Standard error without the line for each model that was loaded: how it is read, its windows, its positions."""
+        """Standard error without the line for each model that was loaded: how it is read, its windows and positions."""
         return "".join(line for line in self.err.splitlines(keepends=True) if not LOADED.fullmatch(line))
 
 

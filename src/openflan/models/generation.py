@@ -41,8 +41,10 @@ def find_way(model: HuggingFaceModel) -> Way:
 
 
 def _is_right(model: HuggingFaceModel, way: Way) -> bool:
-    """Short texts; then ones longer than each window, made small for that; then ones longer than any other limit. A cache
-    may drop what a layer still looks at."""
+    """Short texts; then ones longer than each window, made small for that; then ones longer than any other limit.
+
+    A cache may drop what a layer still looks at.
+    """
     if not _is_as_alone(model, way):
         return False
     for window in model.windows.distinct:
