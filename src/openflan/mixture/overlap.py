@@ -38,7 +38,7 @@ from openflan.mixture.shared_runs import (
     boilerplate,
     is_long,
 )
-from openflan.tasks.example import Choice, Example
+from openflan.tasks.example import Choice, Example, checked
 
 MIN_WORDS_WHOLE = 5
 MIN_WORDS_BESIDE = 6  # of a whole text that is one field of several in another row
@@ -70,9 +70,9 @@ def find_overlap(train: Iterable[Example], held_out: Iterable[Example]) -> list[
     >>> find_overlap(train, held_out)
     [Overlap(train_uid='a/train/1', held_out_uid='b/test/7', text='ann has a red kite', kind='text')]
     """
-    texts = HeldOutTexts(held_out)
+    texts = HeldOutTexts(checked(held_out))
     found: list[Overlap] = []
-    for _, rows in groupby(train, key=lambda example: example.task):
+    for _, rows in groupby(checked(train), key=lambda example: example.task):
         scan = Scan(texts)
         for example in rows:
             scan.add(example)

@@ -18,8 +18,8 @@ from openflan.mixture.pool import Pool, RowNotes, Uids
 from openflan.mixture.rates import allot, shares_of
 from openflan.mixture.settings import MixtureSettings
 from openflan.streams import fingerprint_rows, stream
-from openflan.tasks.catalog import Task
-from openflan.tasks.example import Example
+from openflan.tasks.catalog import Task, check_task
+from openflan.tasks.example import Example, checked
 
 _ROWS_AT_ONCE = 8192
 
@@ -180,8 +180,9 @@ def build_plan(
     """
     pools = {}
     for task in tasks:
+        check_task(task)
         notes = RowNotes(with_texts=settings.few_shot_share > 0)
-        for example in examples.get(task.name, ()):
+        for example in checked(examples.get(task.name, ())):
             notes.add(example)
         pools[task.name] = notes.pool(task.name, settings.max_rows_per_task, seed)
     return mix(tasks, pools, settings, seed)

@@ -118,6 +118,8 @@ class Catalog:
 
     def task(self, name: str) -> Task:
         """The task called `name`; CatalogError with the nearest names otherwise."""
+        if not isinstance(name, str):
+            raise CatalogError("the catalogue", f"{name!r:.80}", "a task's name, such as 'rte'")
         if name not in self.tasks:
             raise CatalogError("the catalogue", f"no task {name!r}", "a task's name", did_you_mean(name, self.tasks))
         return self.tasks[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from openflan.errors import DataError
@@ -55,6 +55,17 @@ class Example:
         if isinstance(self.answer, Choice):
             return self.answer.options[self.answer.gold]
         return self.answer.references[0]
+
+
+def checked(rows: object) -> Iterator[Example]:
+    """The examples one by one; DataError for anything else in their place, such as the name of a task."""
+    do = "Take them from load_examples(task, split), whose answer has the examples and what was dropped."
+    if not isinstance(rows, Iterable):
+        raise DataError("examples", f"{rows!r:.80}", "several openflan.Example", do)
+    for row in rows:
+        if not isinstance(row, Example):
+            raise DataError("examples", f"{row!r:.80}", "an openflan.Example", do)
+        yield row
 
 
 def source_row(uid: str) -> str:
