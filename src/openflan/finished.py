@@ -26,7 +26,10 @@ def record_of(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     do = "Remove it and repeat the command, which makes it anew; or remove it to take the folder as it is."
-    return checked(files.read_json_object(path, do=do), path, do)
+    record = checked(files.read_json_object(path, do=do), path, do)
+    if not all(isinstance(record.get(name), dict) for name in ("files", "facts")):  # a stranger can sign, too
+        raise RunError(path, "a record without files", "the record of a finished step", do)
+    return record
 
 
 def is_finished(folder: Path, made_from: str = "", do: str = ANEW) -> bool:

@@ -15,7 +15,9 @@ from transformers import (
     ViTConfig,
 )
 
+from openflan import files
 from openflan.errors import ModelError, RunError
+from openflan.finished import signed
 from openflan.models.folder import EMBEDDED, model_fingerprint, model_folder
 from openflan.models.load import load_model, load_weights, make_model, save_model, wrap
 from openflan.models.settings import ModelSettings, ModelShape
@@ -310,3 +312,9 @@ def test_the_fingerprint_follows_weights_shape_and_tokenizer(folder):
     train_tokenizer(["other words"], 300).save_pretrained(folder)
     seen.append(model_fingerprint(str(folder)))
     assert len(set(seen)) == 4
+
+
+def test_a_signed_record_of_something_else_is_one_error(folder):
+    files.write_json(folder / files.DONE, signed({"made_from": 1}))
+    with pytest.raises(RunError, match="a record without files"):
+        load_model(ModelSettings(path=str(folder)))
