@@ -200,6 +200,16 @@ def test_an_instruction_at_the_head_of_many_texts_is_boilerplate(turned):
     assert (texts.num_boilerplate, scan.num_boilerplate) == ((12, 0) if turned else (0, 11))  # of 8 words each
 
 
+@pytest.mark.parametrize(("same", "counts"), [("So it goes again now.", False), ("So it goes and goes again.", True)])
+def test_a_few_words_before_a_footer_are_no_leak(same, counts):
+    def text(i: int, before: str) -> str:
+        return f"Number {i} begins in its own way {i}. {before} {BOILERPLATE}"
+
+    train = [row(f"a/train/{i}", text=text(i, f"So {i}")) for i in range(40)] + [row("a/train/40", text=text(40, same))]
+    found = find_overlap(train, [row("b/test/0", text=f"Another thing altogether. {same} {BOILERPLATE}")])
+    assert [o.train_uid for o in found] == (["a/train/40"] if counts else [])
+
+
 @pytest.mark.parametrize("turned", [False, True], ids=["in training", "in held-out rows"])
 def test_an_instruction_in_a_field_of_its_own_does_not_count_by_itself(turned):
     many = [row(f"a/train/{i}", instruction=BOILERPLATE, text=f"It is about number {i}.") for i in range(30)]

@@ -13,10 +13,10 @@ A training row overlaps with a held-out row when, after normalisation,
   down to 8, for datasets of short texts.
 
 Two things are language and not a leak. Words that stand in many texts of a dataset and go on in many ways, or are in
-most of its rows, are boilerplate (`shared_runs.boilerplate`): they do not count, though equal texts do. A field that is
-the same in more than half of a dataset's rows, and in more than `MAX_TEXTS` of them, is an instruction: it does not
-count by itself. Both are counted. Neither holds for `LONG_WORDS` equal words in a row, which always count. Shorter
-common texts ("yes", "Is it true?", a name) are not looked at.
+most of its rows, are boilerplate (`shared_runs.boilerplate`): they do not count, and neither do a few words beside
+them, though equal texts do. A field that is the same in more than half of a dataset's rows, and in more than
+`MAX_TEXTS` of them, is an instruction: it does not count by itself. Both are counted. Neither holds for `LONG_WORDS`
+equal words in a row, which always count. Shorter common texts ("yes", "Is it true?", a name) are not looked at.
 """
 
 from __future__ import annotations
@@ -163,8 +163,7 @@ class Scan:
         found: dict[int, Overlap] = dict(self._whole)
         for equal in (True, False):
             for text, suspect in self._suspects.items():
-                counts = (run for run in suspect.runs if not (run.may_be_common and common.issuperset(run.ngrams)))
-                run = next(counts, None)
+                run = next((run for run in suspect.runs if run.counts(common)), None)
                 instruction = _is_instruction(text, len(suspect.rows), self._num_rows)
                 if suspect.equal != equal or not (equal or run) or instruction:
                     continue

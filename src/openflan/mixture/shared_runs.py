@@ -7,7 +7,7 @@ it, both texts are compared from there in both directions, so that a run is as l
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,6 +46,12 @@ class Run:
     def may_be_common(self) -> bool:
         """Whether it may be boilerplate. A long run never is, and neither is a whole text that is not short."""
         return self.num_words < (RUN_WORDS if self.is_whole else LONG_WORDS)
+
+    def counts(self, boilerplate: Set[int]) -> bool:
+        """Whether it shows anything beside boilerplate: as many other n-grams as `RUN_WORDS` words have. A common word
+        before or after a footer is none. A whole text needs one."""
+        needed = 1 if self.is_whole else RUN_WORDS - SEED_WORDS + 1
+        return not self.may_be_common or sum(ngram not in boilerplate for ngram in self.ngrams) >= needed
 
 
 @dataclass(slots=True)
