@@ -289,13 +289,14 @@ def test_a_directory_of_train_notices_the_recipe_of_another_run(runs, finished, 
     [model] = execute.train_study(runs.config(), out)
     assert read_config(out) == runs.config()
     assert "argv" not in (model / files.DONE).read_text() and str(tmp_path) not in (model / files.DONE).read_text()
+    shutil.copytree(out, tmp_path / "copy")
+    shutil.copy(runs.folder / "another" / files.RUN, tmp_path / "copy")
+    with pytest.raises(OpenFlanError, match=r"run\.yaml: found a file that has changed since it was finished"):
+        read_config(tmp_path / "copy")
     runs.run(out)
     both = (out / files.DONE).read_bytes()
     execute.train_study(runs.config(), out)
-    assert (out / files.DONE).read_bytes() == both  # what `run` made is still known
-    shutil.copy(runs.folder / "another" / files.RUN, out)
-    with pytest.raises(OpenFlanError, match=r"run\.yaml: found a file that has changed since it was finished"):
-        read_config(out)
+    assert b"results.json" in both and (out / files.DONE).read_bytes() == both  # what `run` made is still known
 
 
 def test_one_changed_number_in_a_prediction_is_noticed(runs, finished, tmp_path):
