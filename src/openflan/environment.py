@@ -1,4 +1,4 @@
-"""What environment variables say about this process: which of several it is, and through which proxy it goes out."""
+"""Checks the environment variables that say which of several processes this is, and which proxies to use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from openflan.errors import ConfigError
 
 RANK_VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""By these torch and its launchers say which of several processes this is."""
+"""In these torch's launchers say which of several processes this is."""
 NUMBERS = RANK_VARIABLES[:4]
 NEEDED = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 PROXIES = ("http", "https", "all")

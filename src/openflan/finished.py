@@ -1,4 +1,4 @@
-"""DONE, which a finished step leaves: the fingerprints of its files, compared before any of them is used again."""
+"""DONE marks a finished step. It holds the fingerprints of its files, which are compared before the files are used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def is_finished(folder: Path, made_from: str = "", do: str = ANEW) -> bool:
     if record is None:
         return False
     if made_from and record["made_from"] != made_from:
-        found = "what was made from other settings or rows than the command has now"
+        found = "files that were made from other settings or rows than those of this command"
         do = "Choose another --out, or remove it and repeat the command: what is missing is made anew."
         raise RunError(folder / files.DONE, found, "what this run made", do)
     return not [name for name in record["files"] if not _is_there(folder, name, record, do)]

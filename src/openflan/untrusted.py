@@ -1,4 +1,4 @@
-"""YAML, JSON and files from anybody, read as plain values within limits. Nothing that they say is run or followed.
+"""Reads YAML, JSON and files that somebody else wrote as plain values, within limits. Nothing in them is run.
 
 Every function raises ValueError (or OSError) that says what is wrong and where; `files.py` turns them into the
 project's errors. What comes back holds strings, numbers, booleans, None, lists and dicts only, is at most MAX_DEPTH

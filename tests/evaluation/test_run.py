@@ -142,7 +142,7 @@ def test_a_store_of_something_else_is_an_error(model, tmp_path):
     store = tmp_path / "store.jsonl"
     store.write_text('{"uid": "mood/test/0"}\n')
     with pytest.raises(
-        RunError, match=r"store.jsonl: found a line \(mood/test/0\) that was changed, or made by another"
+        RunError, match=r"store.jsonl: found a line \(mood/test/0\) that was changed, or made with another"
     ):
         evaluate(model, all_requests(), SETTINGS, LENGTHS, store)
     store.write_text("not JSON\n")
@@ -150,7 +150,7 @@ def test_a_store_of_something_else_is_an_error(model, tmp_path):
         evaluate(model, all_requests(), SETTINGS, LENGTHS, store)
     store.unlink()
     evaluate(model, all_requests(), SETTINGS, LENGTHS, store, identity="one")
-    with pytest.raises(RunError, match=r"store.jsonl: found a line \(.*\) that was changed, or made by another model"):
+    with pytest.raises(RunError, match=r"store.jsonl: found a line \(.*\) that was changed, or made with another"):
         evaluate(model, all_requests(), SETTINGS, LENGTHS, store, identity="another")
 
 

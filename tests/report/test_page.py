@@ -139,7 +139,7 @@ def test_the_page_says_how_prompts_were_asked(results: StudyResults) -> None:
     text = Page(report_html(results.model_copy(update={"asked": asked}))).text
     assert "and then asked, after up to 2 solved examples, to do" in text
     assert "percent over the completion prompt of the held-out tasks" in text
-    assert "every dataset weighs the same, the mean of its parts taken first" in text
+    assert "every dataset weighs the same; its parts are averaged first" in text
     assert "OpenFLAN: 2-shot on held-out clusters" in text
     unknown = Page(report_html(results.model_copy(update={"asked": None}))).text
     assert "and then asked to do" in unknown

@@ -277,7 +277,7 @@ def test_what_is_no_regular_file_is_refused_at_once(folder, name):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.json", b'{"a": 1}\n{"a": 2}\n', "several JSON values one after another; .* are named .jsonl"),
+        ("a.json", b'{"a": 1}\n{"a": 2}\n', "several JSON values one after another; .* Name it .jsonl"),
         ("a.json", b'[{"a": 1} {"a": 2}]', "Expecting ',' delimiter, after row 1"),
         ("a.json", b'[{"a": 1},', "Expecting value, after row 1"),
         ("a.json", b'[{"a": 1}', "a list without an end, after row 1"),

@@ -28,7 +28,7 @@ Normalise = Annotated[
 ]
 MeanOf = Annotated[
     str,
-    typer.Option("--cluster-mean", metavar="tasks|datasets", help="What weighs the same in the mean of a cluster."),
+    typer.Option("--cluster-mean", metavar="tasks|datasets", help="Weigh tasks or datasets equally in a mean."),
 ]
 ByTemplate = Annotated[bool, typer.Option("--by-template", help="Show the score of every template, too.")]
 
@@ -53,7 +53,7 @@ def evaluate(
     task: Annotated[list[str] | None, typer.Option(help="Evaluate this task; may be repeated.")] = None,
     cluster: Annotated[list[str] | None, typer.Option(help="Evaluate this cluster; may be repeated.")] = None,
     collection: Annotated[
-        str | None, typer.Option(help="Of a cluster, tasks of this collection. Default: flan with --data-root.")
+        str | None, typer.Option(help="Take a cluster's tasks from here. Default: flan with --data-root.")
     ] = None,
     held_out_of: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Evaluate what this run directory holds out.")
@@ -88,7 +88,7 @@ def evaluate(
         int, typer.Option(min=1, help="Longer prompts lose exemplars, then the middle of a field.")
     ] = 1024,
     max_target_tokens: Annotated[
-        int, typer.Option(min=1, help="Positions that a prompt leaves free for a written answer at most.")
+        int, typer.Option(min=1, help="Most positions that a prompt leaves free for generated text.")
     ] = 256,
     dtype: Annotated[str, typer.Option(help="Of the weights: float32 or bfloat16.")] = "float32",
     pack_tokens: Annotated[

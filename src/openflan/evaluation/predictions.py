@@ -137,7 +137,7 @@ def read_predictions(store: Path, identity: str | None = None) -> Iterator[Predi
             for row in files.read_jsonl(path, still_written=True) if path.is_file() else ():
                 check = row.pop(CHECK, None)
                 if identity is not None and check != _check(row, identity):
-                    found = f"a line ({row.get('uid')}) that was changed, or made by another model or in another way"
+                    found = f"a line ({row.get('uid')}) that was changed, or made with another model or settings"
                     raise RunError(path, found, "the predictions as they were made", do)
                 yield Prediction.from_json(row)
         except DataError as exc:

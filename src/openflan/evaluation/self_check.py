@@ -1,4 +1,4 @@
-"""Whether a task's metrics can score its own references: each should earn 1, and an empty answer nothing."""
+"""Checks that a task's metrics give its own references 1 and an empty answer 0."""
 
 from __future__ import annotations
 

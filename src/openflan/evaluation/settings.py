@@ -36,8 +36,8 @@ class EvalSettings(Strict):
     num_threads: int | None = Field(None, ge=1)
     """CPU threads; all cores when not given."""
     cluster_mean: ClusterMean = "tasks"
-    """What weighs the same in the mean of a cluster: every task, as in the paper's figure 1, or every dataset, the mean
-    of its parts (ANLI's three rounds) taken first."""
+    """What weighs the same in the mean of a cluster: every task, as in the paper's figure 1, or every dataset, whose
+    parts (ANLI's three rounds) are averaged first."""
 
     def deciding(self) -> dict[str, object]:
         """The settings that decide what is asked: two evaluations that agree in them have the same predictions."""

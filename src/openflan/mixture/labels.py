@@ -10,7 +10,7 @@ from openflan.streams import stream
 from openflan.tasks.example import Choice, Example, Text
 
 MIN_ROWS = 10
-"""Rows that golds are shuffled among, at least: of fewer, too many would keep their own."""
+"""Golds are shuffled among at least this many rows: with fewer, too many rows would keep their own."""
 
 
 def shuffle_answers(examples: Sequence[Example], seed: int) -> list[Example]:

@@ -1,4 +1,4 @@
-"""What a stranger's adapter_config.json may say, checked before peft sees it.
+"""Checks an adapter_config.json before peft reads it.
 
 Peft takes what it finds: a rank of a billion is memory, a pattern can match for ever, and the initial text of a prompt
 loads a tokenizer by a name and options in the file. Here a setting has its type and its range, ranks and prompts are no

@@ -1,4 +1,4 @@
-"""What stands before a prompt, between it and its target and after that, as ids: those of the text in place.
+"""The ids before a prompt, between prompt and target, and after the target: the same as in the whole text.
 
 Each part is encoded by itself and never merged with its neighbour (`docs/decisions/002-one-boundary-rule.md`). Some
 tokenizers put a space before every text that they are given, which is right at the start of a text and wrong in the
@@ -22,7 +22,7 @@ from openflan.models import chat_template
 Encoder = Callable[[Sequence[str]], list[list[int]]]
 """The ids of each text, without special tokens; a special token that is written out in a text is text."""
 TEMPLATE_DATE = datetime(2024, 7, 26)
-"""Today, to a chat template: a prompt must be the same tomorrow."""
+"""The date that a chat template is given, always the same, so that a prompt does not change from day to day."""
 _DIRECTIVES = "".join(
     f"|replace('%{form}','{TEMPLATE_DATE.strftime(f'%{form}')}')"
     for form in (*"aAbBcdDeFHIjmMpSTuUwWxXyYZz", "-d", "-m", "f")

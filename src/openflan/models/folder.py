@@ -56,7 +56,7 @@ def check_files(folder: Path, needs_weights: bool = True) -> None:
     try:
         for path in _matching(folder, (*(WEIGHTS if needs_weights else ()), *SHAPE, *WORDS, GENERATION)):
             if not path.exists():
-                do = "Download the model again: what the link means is gone."
+                do = "Download the model again: the target of the link is gone."
                 raise ModelError(path, "a link to a file that is not there", "the file", do)
             if not path.is_file():
                 raise ModelError(path, "no regular file", "a file of a model", "Save the model again.")
@@ -143,7 +143,7 @@ def unloadable(folder: Path, exc: BaseException, expected: str) -> ModelError:
     """The error for a folder that transformers or tokenizers could not read, whatever they raised."""
     if "trust_remote_code" in str(exc):
         found = "a folder whose model or tokenizer is code of its own (`auto_map`), which is never run"
-        do = "Use a model whose architecture transformers has itself, or save it in such a form."
+        do = "Use a model whose architecture is part of transformers, or save it in such a form."
         return ModelError(folder, found, expected, do)
     return ModelError(folder, " ".join(str(exc).split())[:300] or type(exc).__name__, expected)
 

@@ -1,4 +1,4 @@
-"""How prompts of different lengths are continued at once without changing one another's text: it is tried.
+"""Generates for prompts of different lengths at once without one changing another's text. Which way works is tried.
 
 Not every architecture honours an attention mask that hides padding on the left, and not every cache continues as the
 model itself would.

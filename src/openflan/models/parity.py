@@ -1,4 +1,4 @@
-"""Whether packed logits are those of each sequence alone. What a model does with packs is written nowhere: it is tried.
+"""Whether packed logits equal those of each sequence alone. No config says what a model does with packs: it is tried.
 
 This covers every trap at once: attention or positions that leak between segments or branches, windows that are lost or
 count columns, and a head that does more to its output than `HuggingFaceModel.logits` knows of.
@@ -28,7 +28,7 @@ TOLERANCE = {torch.float32: 1e-4}
 COARSE_TOLERANCE = 0.05
 """The same where weights are not fp32: rounding alone makes it 0.01, a leak 0.5."""
 MAX_TRIED = 512
-"""A limit in tokens up to which it is tried what layers do beyond it, where no mask decides that."""
+"""The greatest limit, in tokens, beyond which layers are tried when no mask decides what they see."""
 
 Ids = list[int]
 

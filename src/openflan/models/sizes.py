@@ -1,4 +1,4 @@
-"""A model's config is data from strangers: what it asks for is looked at before anything of that size is made."""
+"""Refuses a config with sizes that no model has, before anything of that size is made."""
 
 from __future__ import annotations
 

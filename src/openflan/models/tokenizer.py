@@ -146,7 +146,7 @@ def codec_of(
         vocab_size = max(tokenizer.get_vocab().values()) + 1  # ids may have gaps
         stray = [i for i in (*parts.before, *parts.between, *parts.end) if not 0 <= i < vocab_size]
         if stray:
-            found = f"a tokenizer that puts the id {stray[0]} around texts, which is not in its vocabulary"
+            found = f"a tokenizer that puts the id {stray[0]} around texts but does not have it in its vocabulary"
             raise ModelError(where, found, f"ids below {vocab_size}", "Save the tokenizer again.")
         content = _content(tokenizer)
 

@@ -33,7 +33,7 @@ CLOSE_NATS = 0.05
 
 CLUSTER_MEANS = {
     "tasks": " In the mean of a cluster every task weighs the same.",
-    "datasets": " In the mean of a cluster every dataset weighs the same, the mean of its parts taken first.",
+    "datasets": " In the mean of a cluster every dataset weighs the same; its parts are averaged first.",
 }
 EXPLANATIONS = {
     UNTUNED[0]: "The base model as it was before tuning, asked with the same templates as the tuned one.",

@@ -115,7 +115,7 @@ def write_plan(part: Prepared, folder: Path) -> None:
         changed = [name for name, data in part.data.items() if began_with.get(name) != data]
         if changed:
             found = f"other rows than the data has now: those of {', '.join(changed)}"
-            do = "Choose another --out; where the rows are as they were, remove this file: it is made anew."
+            do = "Choose another --out. If the rows have not changed, remove this file: it is made anew."
             raise RunError(path, found, "the rows this run began with", do)
     files.write_jsonl(folder / files.PLAN, map(plan_row_json, part.plan.rows))
     if part.gate.overlaps:

@@ -140,8 +140,8 @@ def train_together(
 
 @contextmanager
 def starting_without_main() -> Iterator[None]:
-    """What is started meanwhile does not run the caller's script again, as multiprocessing has it: what it works on is
-    importable. So a plain script needs no `if __name__ == "__main__"`, and standard input or a notebook serves, too."""
+    """Processes started within do not run the caller's script again, as multiprocessing would: all they need can be
+    imported. So a plain script needs no `if __name__ == "__main__"`, and standard input and notebooks work, too."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:

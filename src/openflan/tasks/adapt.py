@@ -209,7 +209,7 @@ def _choice(answer: ChoiceAnswer, row: Row, uid: str, where: str) -> Choice:
         expected = " or ".join(map(shown, (*indexes, *known)))
         do = "Correct the row or the card's answer."
         if isinstance(found, str) and found in map(str, (*indexes, *known)):
-            do = "In CSV a column is numbers only where every cell is one: look for an empty cell, or name the texts."
+            do = "A CSV column is read as numbers only if every cell is one: look for an empty cell, or name the texts."
         raise DataError(where, f"{answer.gold} = {shown(found)}", expected, do)
     return Choice(options, matches[0])
 

@@ -173,7 +173,7 @@ class Card(Strict):
     answer: Annotated[ChoiceAnswer | TextAnswer, "by kind"]
     aliases: tuple[HubName, ...] = ()
     """Other names of the same data: a hub dataset's without its organisation (`multi_nli`), or a collection's with a
-    configuration (`glue/rte`). What has one of them is held out with this card's family."""
+    configuration (`glue/rte`). Any card with one of these names is held out with this card's family."""
     derived_from: tuple[Slug, ...] = ()
     metrics: tuple[str, ...]
     cut: tuple[str, ...] | None = None
@@ -186,7 +186,7 @@ class Card(Strict):
     rows that agree in them count as one in intervals and tests. `group_by` where not given, else each row is a unit."""
     licence: str
     made_from: str | None = None
-    """The file of another project that the wordings were taken from, as they are: findings of style are warnings."""
+    """The file of another project that the wordings come from, unchanged; findings about their style are warnings."""
     max_new_tokens: int = 64
     stop: tuple[str, ...] = ()
     samples: tuple[dict[str, Any], ...] = ()

@@ -274,7 +274,7 @@ class _Chunks:
 def _no_list(path: Path, chunks: _Chunks) -> DataError:
     value = json_value(chunks.item())
     if chunks.next():
-        do = "JSON Lines, an object on each line, are named .jsonl."
+        do = "Name it .jsonl if it has one JSON object on each line (JSON Lines)."
         return DataError(path, "several JSON values one after another", "a list of JSON objects", do)
     return DataError(path, f"a {type(value).__name__}", "a list of JSON objects")
 

@@ -1,4 +1,4 @@
-"""What a prompt that is too long goes without: the middle of fields, in the card's order."""
+"""Shortens a prompt that is too long: cuts the middle of fields, in the card's order."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from openflan.errors import DataError
 
-WINDOW = 2048  # rows ahead in the plan among which the one is looked for that fills a pack up
+WINDOW = 2048  # how many of the next rows in the plan may fill a pack up
 
 
 @dataclass(frozen=True, slots=True)
