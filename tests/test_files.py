@@ -184,3 +184,12 @@ def test_a_place_that_cannot_be_locked(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="Not a directory"), files.exclusive(tmp_path / "file" / "run"):
         pass
+
+
+def test_a_pipe_or_device_is_never_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(RunError, match="found a device or a pipe; expected a place for a file"):
+            files.write_text(tmp_path / name, "x")
+    assert (tmp_path / "pipe").is_fifo()

@@ -189,8 +189,10 @@ def _encoded(text: str) -> bytes:
 def atomic(path: Path, do: str = "Choose another --out.") -> Iterator[BinaryIO]:
     """A file that becomes `path` when the block ends well, and is gone when it does not. Makes the folder.
 
-    RunError, with `do` as its advice, when the disk refuses.
+    RunError, with `do` as its advice, when the disk refuses or `path` is a device or a pipe, which it would replace.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise RunError(path, "a device or a pipe", "a place for a file", do)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=unfinished(path))
