@@ -10,6 +10,7 @@ from transformers import (
     CohereConfig,
     Gemma2Config,
     GenerationConfig,
+    GPT2Config,
     GPTNeoConfig,
     GraniteConfig,
     LlamaConfig,
@@ -367,3 +368,17 @@ def test_generation_ends_at_a_stop_text(kind, monkeypatch):
     steps.clear()
     alone = model.generate(prompts[:1], 24, [stop])
     assert len(steps) == len(alone[0]) < 24
+
+
+def gpt2_of(num_positions: int) -> GPT2Config:
+    return GPT2Config(n_positions=num_positions, n_embd=32, n_layer=1, n_head=2, vocab_size=SHAPE["vocab_size"])
+
+
+@pytest.mark.parametrize("num_positions", [1, 8, 22])
+def test_too_few_positions_to_try_anything(num_positions):
+    with pytest.raises(ModelError, match=f"found {num_positions} positions; expected at least 23"):
+        wrapped(gpt2_of(num_positions))
+
+
+def test_few_positions_are_enough():
+    assert wrapped(gpt2_of(23)).max_positions == 23

@@ -29,6 +29,8 @@ COARSE_TOLERANCE = 0.05
 """The same where weights are not fp32: rounding alone makes it 0.01, a leak 0.5."""
 MAX_TRIED = 512
 """The greatest limit, in tokens, beyond which layers are tried when no mask decides what they see."""
+MIN_ROOM = 16
+"""Positions after the start of a trial that it takes to try anything."""
 
 Ids = list[int]
 
@@ -112,6 +114,8 @@ def tolerance(model: HuggingFaceModel) -> float:
 
 def _check_causal(model: HuggingFaceModel, where: Path) -> None:
     start, _, end, other = _pieces(model)
+    if model.max_positions < (least := len(start) + MIN_ROOM):
+        raise ModelError(where, f"{model.max_positions} positions", f"at least {least}", "Choose another model.")
     first, second = (model.logits_alone([*start, *rest])[: len(start)] for rest in (end, other))
     if not first.isfinite().all():
         do = "Download or save the model again; where its weights are finite, use another dtype."
