@@ -9,6 +9,8 @@ from pathlib import Path
 
 # Before any test imports a library that reads it.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# pytest-xdist tells its processes how wide the terminal is; where none is, commands do not break lines.
+os.environ.pop("COLUMNS", None)
 
 import pytest
 from hypothesis import settings

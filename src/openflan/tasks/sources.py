@@ -59,13 +59,15 @@ def load_rows(task: Task, split: Split, data_root: str | Path | None = None) -> 
 
 
 def has_rows(task: Task, split: Split, data_root: Path | None = None) -> bool:
-    """Whether the split is there without asking the hub: no row is read."""
+    """Whether the split is there without asking the hub: no row is read.
+
+    DataError where something is there that cannot be read: it must not pass for a split that is absent.
+    """
     if split == "samples":
         return True
-    try:
-        return task.source.world is not None or _local(task, home(task, split)[0], data_root) is not None
-    except DataError:
+    if lacks_split(task, split, data_root):
         return False
+    return task.source.world is not None or _local(task, home(task, split)[0], data_root) is not None
 
 
 def lacks_split(task: Task, split: Split, data_root: Path | None = None) -> bool:
