@@ -30,8 +30,9 @@ install: ## create .venv and install into it, once; run again after a change of 
 demo: install ## the whole experiment in miniature, on the CPU; ARGS="--out DIR --seed N"
 	@$(BIN)/openflan demo $(ARGS)
 
+# Tests share the cores as processes; threads of torch beside them would only wait for each other.
 test: install ## all tests; ARGS="tests/mixture -k rates" for some
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 check: install ## format, lint, types and the order of the layers
 	$(BIN)/ruff format --check .
