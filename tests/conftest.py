@@ -6,6 +6,7 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Before any test imports a library that reads it.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -14,6 +15,8 @@ os.environ.pop("COLUMNS", None)
 
 import pytest
 from hypothesis import settings
+
+from fuzz.mutate import TRIED
 
 # A shell that starts pytest in the background has it ignore Ctrl-C, and every command that a test starts would, too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -59,3 +62,22 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
     yield mount
     for place in mounted:
         subprocess.run(["umount", place], check=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of several processes (pytest-xdist), each tells the first how many hostile inputs it tried (`fuzz/mutate.py`)."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["tried"] = dict(TRIED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    TRIED.update(getattr(node, "workeroutput", {}).get("tried", {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if TRIED:
+        terminalreporter.write_line(f"{sum(TRIED.values()):,} hostile inputs tried in {len(TRIED)} tests")
+        if terminalreporter.config.get_verbosity() > 0:
+            for name, count in sorted(TRIED.items()):
+                terminalreporter.write_line(f"  {count:>7,}  {name}")

@@ -34,7 +34,7 @@ from hypothesis import strategies as st
 
 from openflan.errors import OpenFlanError
 
-EXAMPLES = int(os.environ.get("OPENFLAN_FUZZ_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("OPENFLAN_FUZZ_EXAMPLES", "400"))
 TRIED: Counter[str] = Counter()
 """How many inputs each test has tried."""
 

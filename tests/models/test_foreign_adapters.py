@@ -128,6 +128,7 @@ HOSTILE: dict[str, tuple[dict[str, object], str]] = {
     "a rank of a billion for a layer": ({"rank_pattern": {"q_proj": 10**9}}, "rank 1000000000; expected at most 32"),
     "a list of ranks": ({"rank_pattern": [3]}, "rank_pattern: Input should be a valid dictionary"),
     "a bias of another kind": ({"bias": "nope"}, "bias: Input should be 'none', 'all' or 'lora_only'"),
+    "a setting without another": ({"layers_pattern": "h"}, "settings that peft refuses .*layers_to_transform"),
     "a number as target": ({"target_modules": 3}, "target_modules"),
     "a broken pattern": ({"target_modules": "(a"}, r"the pattern '\(a'"),
     "a pattern that looks ahead": ({"target_modules": "(?!x).*"}, "one without backtracking, or a list of names"),

@@ -111,7 +111,10 @@ def read_adapter_config(folder: Path, model: PreTrainedModel, shapes: Shapes) ->
         "rank_pattern": _by_layer(where, lora.rank_pattern, names),
         "alpha_pattern": _by_layer(where, lora.alpha_pattern, names),
     }
-    return LoraConfig(**plain)
+    try:
+        return LoraConfig(**plain)
+    except (TypeError, ValueError) as exc:  # peft knows which settings need one another
+        raise ModelError(where, f"settings that peft refuses ({exc})", "some that go together", DO) from exc
 
 
 def _check_size(where: Path, name: str, size: int, longest: int) -> None:
