@@ -305,6 +305,13 @@ def test_names_with_dots_are_columns_or_ways_into_objects(make_task):
         adapt(task, [{"answers.text": ["a"], "meta.date": {"month": 1}}], "train")
 
 
+@pytest.mark.parametrize("meta", [[0, 1], ["the date", "x"], 5, "date", None, [None], [[{"date": 1}]]])
+def test_a_way_into_what_is_no_object(make_task, meta):
+    task = make_task(fields={"year": "meta.date.year"})
+    with pytest.raises(DataError, match="no field '"):
+        adapt(task, [{"meta": meta, "label": 0}], "train")
+
+
 def test_labels_that_are_floats(make_task):
     answer = {"kind": "choice", "options": ["sad", "glad"], "gold": "label", "gold_values": [0.0, 1.0]}
     examples, _ = adapt(make_task(answer=answer), [{"text": "t", "label": 1.0}], "train")

@@ -139,9 +139,9 @@ def lookup(row: Row, name: str, where: str = "the row") -> Any:
     >>> lookup({"answers.text": ["tea"]}, "answers.text")
     ['tea']
     """
-    if name in row:
-        return row[name]
     value: Any = row
+    if isinstance(value, Mapping) and name in value:
+        return value[name]
     rest = name
     while rest:
         first, _, rest = _known_part(value, rest)

@@ -62,6 +62,9 @@ def _rows_at_once(path: Path, metadata: Any, leaves: Collection[int]) -> int:
     """How many rows take MAX_BYTES at most, by the sizes that the file gives; DataError for rows too large."""
     rows = MAX_ROWS
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        if group.num_columns != metadata.num_columns:  # Arrow would end the process at a column that is not there
+            found = f"{group.num_columns} columns in one group of rows and {metadata.num_columns} in all"
+            raise DataError(path, found, "as many", "Fetch or copy the file again.")
         for column in map(group.column, leaves):
             num_values = column.num_values / max(group.num_rows, 1)
             num_bytes = column.total_uncompressed_size / max(group.num_rows, 1)

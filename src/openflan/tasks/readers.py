@@ -39,7 +39,8 @@ _BOOLEANS = {"true": True, "false": False}
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(-[0-9a-f]{16})?")
 _UNREADABLE = (
     *(OSError, EOFError, ValueError, zlib.error, csv.Error, RecursionError),
-    *(OverflowError, NotImplementedError, KeyError),  # of Arrow: a date after 9999, an unknown time zone
+    # Of Arrow: a date after 9999, an unknown time zone, a text that its dictionary does not have.
+    *(OverflowError, NotImplementedError, KeyError, IndexError),
 )
 _NO_SPACE = re.compile(r"\S")
 _DECODER = json.JSONDecoder()
