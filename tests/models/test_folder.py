@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,25 +9,12 @@ from safetensors.torch import load_file, save_file
 
 from openflan.errors import ModelError
 from openflan.models.folder import end_ids, model_fingerprint, model_folder
-from openflan.models.load import load_model, save_model
+from openflan.models.load import load_model
 from openflan.models.settings import ModelSettings
 from openflan.models.tokenizer import load_tokenizer
-from toys import toy_model
 
 WEIGHTS = "model.safetensors"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32\nsize 5\n"
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("saved") / "llama"
-    save_model(toy_model("llama"), folder)
-    return folder
-
-
-@pytest.fixture
-def folder(saved, tmp_path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "model"))
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "tokenizer.json", "config.json"])

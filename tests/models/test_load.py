@@ -30,19 +30,6 @@ WEIGHTS = "model.safetensors"
 TINY = ModelShape(vocab_size=320, hidden_size=32, num_layers=2, num_heads=4, mlp_size=64, max_positions=128)
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("saved") / "llama"
-    save_model(toy_model("llama"), folder)
-    return folder
-
-
-@pytest.fixture
-def folder(saved, tmp_path) -> Path:
-    """A copy that a test may damage."""
-    return Path(shutil.copytree(saved, tmp_path / "model"))
-
-
 def load(folder: Path):
     return load_model(ModelSettings(path=str(folder)))
 
