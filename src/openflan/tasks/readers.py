@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO, cast
 
 from openflan.errors import DataError, did_you_mean
-from openflan.tasks.parquet import parquet_file, parquet_rows
+from openflan.tasks.parquet import num_parquet_rows, parquet_rows
 from openflan.untrusted import check_regular, json_value
 
 Row = dict[str, Any]
@@ -41,6 +41,7 @@ _UNREADABLE = (
     *(OSError, EOFError, ValueError, zlib.error, csv.Error, RecursionError),
     # Of Arrow: a date after 9999, an unknown time zone, a text that its dictionary does not have.
     *(OverflowError, NotImplementedError, KeyError, IndexError),
+    MemoryError,  # a damaged page of Parquet may ask for any size
 )
 _NO_SPACE = re.compile(r"\S")
 _DECODER = json.JSONDecoder()
@@ -115,7 +116,7 @@ def read_rows(path: Path, columns: Collection[str] | None = None) -> Iterator[Ro
     try:
         check_regular(path)
         if kind == "parquet":
-            rows = parquet_rows(path, _needed(parquet_file(path).schema_arrow.names, columns))
+            rows = parquet_rows(path, lambda names: _needed(names, columns))
         elif kind in ("csv", "tsv"):
             rows = _typed(path, _dialect(path, kind), columns)
         else:
@@ -141,7 +142,7 @@ def count_rows(path: Path) -> int:
     try:
         check_regular(path)
         if suffix_of(path) == ".parquet":
-            return int(parquet_file(path).metadata.num_rows)
+            return num_parquet_rows(path)
         if suffix_of(path).startswith(".jsonl"):
             return sum(1 for line in _lines(path) if line.strip())
     except _UNREADABLE as exc:
@@ -156,6 +157,8 @@ def _damaged(path: Path, num_rows: int, exc: BaseException) -> DataError:
     if isinstance(exc, OverflowError | NotImplementedError | KeyError):
         return DataError(path, found, "values that Python can hold", "Leave the column out, or write it as text.")
     form = "a Parquet file" if kind == "parquet" else f"{kind.upper()} in UTF-8"
+    if isinstance(exc, MemoryError):
+        found = f"more than the memory can hold ({found})"
     return DataError(path, found, f"{form} that is whole", "Fetch or copy the file again.")
 
 
