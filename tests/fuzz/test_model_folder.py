@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fuzz.mutate import fuzz, json_files, only_openflan_errors
-from openflan.models import chat_template
+from openflan.models import chat_template, tokenizer_limits
 from openflan.models.adapters import load_adapter
 from openflan.models.folder import base_folder, end_ids, prompt_format
 from openflan.models.load import load_config, save_model
@@ -98,8 +98,9 @@ def test_prompt_format(tmp_path, content):
 
 
 @pytest.fixture(autouse=True, scope="module")
-def templates_in_this_process():
-    """A process for each of thousands of templates would take an hour; theirs are tested in `test_chat_template.py`."""
+def in_this_process():
+    """A process for each of thousands of templates and tokenizers would take hours; theirs are tested in
+    `test_chat_template.py` and `test_tokenizer_limits.py`."""
 
     def rendered(asked: str, seconds: float) -> str:
         try:
@@ -109,6 +110,7 @@ def templates_in_this_process():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(chat_template, "_rendered", rendered)
+        patch.setattr(tokenizer_limits, "run_apart", lambda *asked: "")
         yield
 
 

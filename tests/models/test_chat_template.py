@@ -15,7 +15,7 @@ ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% 
 DOUBLED = "{% set n = namespace(x='ab') %}{% for i in range(40) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}"
 TOO_MUCH = {
     "{{ 'a' * 10 ** 10 }}": "it takes too much memory",
-    DOUBLED: "it takes too much memory",
+    DOUBLED: "it takes too much memory|not finished",  # on a busy machine it does not get that far
     "{{ 'a' * 2000000 }}": "it writes 2,000,000 characters; at most 1,000,000",
     "{{ raise_exception('no system text') }}": "no system text",
 }

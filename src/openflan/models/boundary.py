@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from openflan.errors import ModelError
 from openflan.models import chat_template
+from openflan.models.tokenizer_limits import Limit
 
 Encoder = Callable[[Sequence[str]], list[list[int]]]
 """The ids of each text, without special tokens; a special token that is written out in a text is text."""
@@ -52,7 +53,7 @@ class Parts:
 def plain_parts(tokenizer: PreTrainedTokenizerBase, encode: Encoder, separator: str | None, where: Path) -> Parts:
     """What the tokenizer itself puts before a text, the separator (None: the end-of-text id) and the end-of-text id."""
     eos = (int(tokenizer.eos_token_id),)
-    encoded = tokenizer("a", return_special_tokens_mask=True)
+    encoded = Limit(tokenizer, where)(lambda: tokenizer("a", return_special_tokens_mask=True))
     marked = zip(encoded.input_ids, encoded.special_tokens_mask, strict=True)
     before = tuple(i for i, _ in takewhile(lambda pair: pair[1], marked))
     if separator is None:
@@ -76,9 +77,13 @@ def chat_parts(tokenizer: PreTrainedTokenizerBase, encode: Encoder, where: Path)
     none it is the end-of-text id.
     """
     head, middle, tail = _written(tokenizer, where)
+    limit = Limit(tokenizer, where)
 
     def ids(text: str) -> list[int]:  # the template's own special tokens are meant as such
-        return list(tokenizer(text, add_special_tokens=False, split_special_tokens=False).input_ids) if text else []
+        if not text:
+            return []
+        encoded = limit(lambda: tokenizer(text, add_special_tokens=False, split_special_tokens=False))
+        return list(encoded.input_ids)
 
     before, user_lead = _joint(ids, encode, "", head)
     between, target_lead = _joint(ids, encode, f"{head}b", middle)

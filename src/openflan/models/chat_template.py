@@ -6,17 +6,13 @@ transformers' sandbox keeps a template from files and code, not from loops that 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-SECONDS = 10.0
-MOST_BYTES = 1 << 30  # of memory, its imports counted
+from openflan.models.apart import SECONDS, run_apart, serve_apart
+
 MOST_CHARACTERS = 1_000_000  # of the template, and of what it writes
-ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # whose buffers would count as memory
 
 
 def render(template: str, talk: Sequence[Mapping[str, str]], **values: Any) -> str:
@@ -28,16 +24,7 @@ def render(template: str, talk: Sequence[Mapping[str, str]], **values: Any) -> s
 
 @lru_cache(maxsize=8)
 def _rendered(asked: str, seconds: float) -> str:
-    command, environment = [sys.executable, "-m", __name__], os.environ | ONE_THREAD
-    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
-    try:
-        ended = subprocess.run(command, input=asked.encode(), capture_output=True, timeout=seconds, env=environment)
-    except subprocess.TimeoutExpired:
-        raise ValueError(f"not finished after {seconds:g} seconds") from None
-    if ended.returncode != 0 or not ended.stdout:
-        told = ended.stderr.decode(errors="replace").strip().splitlines() or ["its process ended"]
-        raise ValueError(told[-1])
-    return str(json.loads(ended.stdout))
+    return str(json.loads(run_apart(__name__, asked, seconds)))
 
 
 def fill(asked: str) -> str:
@@ -51,20 +38,5 @@ def fill(asked: str) -> str:
     return text
 
 
-def _main() -> None:
-    try:
-        from resource import RLIMIT_AS, setrlimit
-    except ImportError:  # Windows
-        pass
-    else:
-        setrlimit(RLIMIT_AS, (MOST_BYTES, MOST_BYTES))
-    try:
-        print(json.dumps(fill(sys.stdin.read())))
-    except MemoryError:
-        sys.exit("it takes too much memory")
-    except Exception as exc:
-        sys.exit(" ".join(str(exc).split()) or type(exc).__name__)
-
-
 if __name__ == "__main__":
-    _main()
+    serve_apart(lambda asked: json.dumps(fill(asked)))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from openflan.errors import ModelError
 from openflan.models.boundary import Encoder, chat_parts, plain_parts
 from openflan.models.folder import EMBEDDED, check_files, unloadable
+from openflan.models.tokenizer_limits import Limit, check_tokenizer
 from openflan.streams import file_fingerprint, fingerprint
 from openflan.tokens.codec import Codec
 from openflan.untrusted import shown
@@ -64,11 +66,14 @@ def load_tokenizer(path: str) -> PreTrainedTokenizerBase:
     check_files(folder, needs_weights=False)
     if not os.path.isdir(folder):
         raise ModelError(folder, "no such folder", "one with a tokenizer", "Check the path (`base` is built in).")
+    check_tokenizer(folder)
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
-    except Exception as exc:  # a damaged file raises whatever the library that reads it likes
+    except BaseException as exc:  # a damaged file raises whatever the library that reads it likes
+        if not _is_failure(exc):
+            raise
         raise unloadable(folder, exc, "a tokenizer that transformers can load") from exc
     with _told(folder):
         ids = tokenizer.get_vocab().values()
@@ -150,9 +155,6 @@ def codec_of(
             raise ModelError(where, found, f"ids below {vocab_size}", "Save the tokenizer again.")
         content = _content(tokenizer)
 
-    def decode(ids: list[int]) -> str:
-        return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
     shown = "\n" if chat_template or separator == EOS_SEPARATOR else separator
     known_ends = tuple(dict.fromkeys(i for i in (parts.end[-1], eos, *ends) if i < vocab_size))
     identity = [content, parts.before, parts.between, parts.end, shown, known_ends, *parts.leads]
@@ -160,7 +162,7 @@ def codec_of(
         encode=lambda text: parts.encode_prompts([text])[0],
         encode_many=parts.encode_prompts,
         encode_targets=parts.encode_targets,
-        decode=decode,
+        decode=_decoder(tokenizer, where),
         before=parts.before,
         between=parts.between,
         end=parts.end,
@@ -180,10 +182,14 @@ def _told(where: Path) -> Iterator[None]:
     except ModelError:
         raise
     except BaseException as exc:
-        # The panics of the tokenizers library are no subclass of Exception.
-        if not isinstance(exc, Exception) and type(exc).__name__ != "PanicException":
+        if not _is_failure(exc):
             raise
         raise unloadable(where, exc, "a tokenizer that can encode a text") from exc
+
+
+def _is_failure(exc: BaseException) -> bool:
+    """The panics of the tokenizers library are no subclass of Exception."""
+    return isinstance(exc, Exception) or type(exc).__name__ == "PanicException"
 
 
 def _content(tokenizer: PreTrainedTokenizerBase) -> object:
@@ -206,17 +212,37 @@ def _plain_backend(tokenizer: PreTrainedTokenizerBase) -> Tokenizer | None:
 
 
 def _encoder(tokenizer: PreTrainedTokenizerBase, where: Path) -> Encoder:
+    limit = Limit(tokenizer, where)
+
     # A special token that is written out in a text ("</s>") is text there and must not end the segment.
-    def encode_many(texts: Sequence[str]) -> list[list[int]]:
+    def encode_chunk(texts: Sequence[str]) -> list[list[int]]:
         backend = _plain_backend(tokenizer)
-        full = [text for text in texts if text]  # some tokenizers make a token of no text
         if backend is None:
-            ids = tokenizer(full, add_special_tokens=False, split_special_tokens=True).input_ids if full else []
-        else:
-            backend.encode_special_tokens = True
-            with _told(where):  # a pattern of the tokenizer may run out of attempts in a text
-                ids = [found.ids for found in backend.encode_batch_fast(full, add_special_tokens=False)]
+            return list(tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True).input_ids)
+        backend.encode_special_tokens = True
+        return [found.ids for found in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_many(texts: Sequence[str]) -> list[list[int]]:
+        full = [text for text in texts if text]  # some tokenizers make a token of no text
+        ids: list[list[int]] = []
+        with _told(where):  # a pattern of the tokenizer may run out of attempts in a text
+            for chunk in limit.chunks(full):
+                if chunk:
+                    ids += limit(partial(encode_chunk, chunk))
         rest = iter(ids)
         return [next(rest) if text else [] for text in texts]
 
     return encode_many
+
+
+def _decoder(tokenizer: PreTrainedTokenizerBase, where: Path) -> Callable[[list[int]], str]:
+    limit = Limit(tokenizer, where)
+
+    def decode(ids: list[int]) -> str:
+        backend = limit.backend
+        if backend is None or not limit.is_needed:
+            return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+        with _told(where):  # what decodes many texts lets other threads go on, such as the one that waits
+            return str(limit(partial(backend.decode_batch, [ids], skip_special_tokens=True))[0])
+
+    return decode
