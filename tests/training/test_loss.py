@@ -122,6 +122,18 @@ def test_chunks_do_not_change_loss_or_gradient(chunk, monkeypatch):
     assert_same(whole[1], parts[1])
 
 
+@pytest.mark.parametrize(("most", "sizes"), [(80, [80]), (79, [40, 40]), (50, [40, 40]), (30, [27, 27, 26])])
+def test_chunks_are_of_one_size(most, sizes, monkeypatch):
+    """The largest decides the peak of memory."""
+    model, seen = toy_model("llama"), []
+    batch = collate([Pack(120, draw_segments([60, 60], num_supervised=40))])
+    monkeypatch.setattr(lm, "MAX_LOGITS", most * model.codec.vocab_size)
+    logits = model.logits
+    monkeypatch.setattr(model, "logits", lambda hidden: seen.append(len(hidden)) or logits(hidden))
+    summed_loss(model, batch)
+    assert seen == sizes
+
+
 def test_only_one_chunk_of_logits_exists_at_a_time(monkeypatch):
     """Nothing as large as a chunk's logits is kept for the backward pass."""
     model, kept = toy_model("llama"), []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
@@ -16,7 +18,8 @@ def summed_loss(model: HuggingFaceModel, batch: Batch, id_weights: Tensor | None
 
     Summed, not averaged: the caller divides by the supervised ids of the whole update, so that neither microbatches nor
     packing change the gradient. The head sees only positions that predict something, and of many supervised ids only a
-    chunk's logits exist at a time: the backward pass computes them again.
+    chunk's logits exist at a time: the backward pass computes them again. Chunks are of one size, because the largest
+    decides the peak; a small rest beside it would only leave holes in the heap.
     """
 
     def losses_of(hidden: Tensor, labels: Tensor) -> Tensor:
@@ -26,6 +29,7 @@ def summed_loss(model: HuggingFaceModel, batch: Batch, id_weights: Tensor | None
     if len(hidden) <= size:
         losses = losses_of(hidden, batch.labels)
     else:
-        chunks = zip(hidden.split(size), batch.labels.split(size), strict=True)
+        num_chunks = math.ceil(len(hidden) / size)
+        chunks = zip(hidden.chunk(num_chunks), batch.labels.chunk(num_chunks), strict=True)
         losses = torch.cat([checkpoint(losses_of, *chunk, use_reentrant=False) for chunk in chunks])
     return losses.sum() if id_weights is None else losses @ id_weights
