@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -208,6 +209,25 @@ def atomic(path: Path, do: str = "Choose another --out.") -> Iterator[BinaryIO]:
             raise
     except OSError as exc:
         raise RunError(path, exc.strerror or str(exc), "a place that can be written", do) from exc
+
+
+def check_name(folder: Path) -> None:
+    """RunError for a folder in which libraries that are not Python's could write nothing: they take names in UTF-8."""
+    try:
+        os.fspath(folder).encode()
+    except UnicodeEncodeError as exc:
+        found = f"a name with bytes that are no text in {sys.getfilesystemencoding()}, this terminal's encoding"
+        do = "Set the environment variable PYTHONUTF8=1, or choose another --out."
+        raise RunError(folder, found, "a name in UTF-8", do) from exc
+
+
+def check_place(folder: Path, do: str = "Choose another --out.") -> None:
+    """RunError where a folder cannot be written or made. Leaves no trace, nor the folder."""
+    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as exc:
+        raise RunError(folder, exc.strerror or str(exc), "a place that can be written", do) from exc
 
 
 @contextmanager

@@ -118,6 +118,28 @@ def test_the_completion_prompt_and_no_options(ask, place, tmp_path):
     assert sorted(len(predictions) for predictions in found.values()) == [8, 16, 16]
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "link", "new/folder"])
+def test_where_nothing_can_be_written_is_told_before_a_model_is_loaded(call, place, tmp_path, monkeypatch, out):
+    class Loaded(Exception):
+        pass
+
+    def load(*_):
+        raise Loaded
+
+    monkeypatch.setattr("openflan.study.evaluate._load", load)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "else")
+    ask = "eval", place.model, *place.arguments, "--task", "mood", "--out", tmp_path / out
+    if out == "new/folder":
+        with pytest.raises(Loaded):
+            call(*ask)
+        assert not (tmp_path / "new").exists()
+        return
+    ended = call(*ask)
+    assert ended.code == 2 and "expected a place that can be written. Choose another --out." in ended.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_what_a_run_holds_out(call, finished, tmp_path):
     tuned = finished.directory / "sentiment" / "tuned" / "model"
     ended = call("eval", tuned, "--held-out-of", finished.directory, "--limit", "2", "--out", tmp_path, "--json")

@@ -102,9 +102,25 @@ def test_a_server_that_goes_away_in_the_middle_costs_nothing_that_was_done(call,
     assert json.loads(again.out.replace(str(tmp_path / "out"), str(tmp_path / "whole"))) == json.loads(whole.out)
 
 
+def test_how_long_a_request_may_take_is_an_option(call, server, tmp_path, monkeypatch):
+    asked: list[float] = []
+
+    def post(self, path, bodies, ask=Server.post):
+        asked.append(self.seconds)
+        return ask(self, path, bodies)
+
+    monkeypatch.setattr(Server, "post", post)
+    ask = "eval", server.url, "--tokenizer", "base", *ASK, "--out", tmp_path
+    assert call(*ask, "--server-seconds", "77").code == 0
+    assert len(asked) > 4 and set(asked) == {77.0}
+
+
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
+        ("http://127.0.0.1:9/v1", ["--tokenizer", "base", "--server-seconds", "0"], "--server-seconds: found '0'"),
+        ("http://127.0.0.1:9/v1", ["--tokenizer", "base", "--server-seconds", "nan"], "expected a number of seconds"),
+        ("base", ["--server-seconds", "5"], "expected the address of a server"),
         ("http://127.0.0.1:9/v1", [], "no tokenizer for its model; expected --tokenizer DIR"),
         ("http://127.0.0.1:9/v1", ["--tokenizer", "base"], "no answer: "),
         ("base", ["--tokenizer", "base"], "expected the address of a server"),

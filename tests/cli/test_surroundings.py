@@ -18,14 +18,44 @@ SOURCE = str(Path(openflan.__file__).parent.parent)
 def run(*args: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     known = {"PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, "-m", "openflan.cli.main", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, env=os.environ | known, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=cwd, env=os.environ | known, capture_output=True, text=True, timeout=300)
+
+
+ASCII = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C", "PYTHONUTF8": "0"}
+RECIPE = {
+    "name": "klein 日本",
+    "held_out": ["sentiment"],
+    "data": {"collection": "world", "tasks": ["world_rte", "world_trec"]},
+    "model": {"max_input_tokens": 128, "max_target_tokens": 32},
+    "mixture": {"num_examples": 8},
+    "train": {"optimizer": "adamw", "learning_rate": 1e-3, "pack_tokens": 256, "packs_per_update": 1},
+    "evaluation": {"max_examples_per_task": 1},
+}
+TEMPLATES = """
+dataset: mood
+templates:
+  one: !Template
+    answer_choices: "Schön ||| Nö 日本"
+    id: one
+    jinja: "{{text}} Schön? ||| {{answer_choices[label]}}"
+    metadata: !TemplateMetadata {choices_in_prompt: false, original_task: true, languages: [en], metrics: [Accuracy]}
+    name: häßlich
+    reference: ''
+"""
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A folder with a card whose texts are not ASCII."""
+    """A folder with a card, rows, wordings and a recipe whose texts are not ASCII."""
     card = {**CARD, "samples": [{"text": "Schön 😀 日本", "label": 1}, {"text": "Ach.", "label": 0}]}
     (tmp_path / "mood.yaml").write_text(yaml.safe_dump(card))
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
+    (tmp_path / "templates.yaml").write_text(TEMPLATES)
+    (tmp_path / "data" / "mood").mkdir(parents=True)
+    for split in ("train", "validation"):
+        rows = [{"text": f"Schön 😀 日本 {split} {i}", "label": i % 2} for i in range(30)]
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+        (tmp_path / "data" / "mood" / f"{split}.jsonl").write_text("".join(lines))
     return tmp_path
 
 
@@ -37,15 +67,44 @@ def home(tmp_path: Path) -> Path:
         ("tasks", "list", "--catalog", "mood.yaml"),
         ("config", "show", "demo"),
         ("config", "diff", "demo", "demo", "--json"),
+        ("tasks", "show", "mood", "--catalog", "mood.yaml"),
+        ("tasks", "new", "neu", "--from", "data/mood", "--to", "cards"),
+        ("plan", "tiny.yaml", "--no-tokens"),
+        ("export", "lm-eval", "exported", "--task", "mood", "--catalog", "mood.yaml", "--data-root", "data"),
+        ("import", "promptsource", "templates.yaml", "--cluster", "sentiment", "--to", "imported"),
     ],
     ids=" ".join,
 )
 def test_a_terminal_that_knows_ascii_only(home, args):
-    ended = run(*args, cwd=home, PYTHONIOENCODING="ascii", LC_ALL="C", PYTHONUTF8="0")
+    ended = run(*args, cwd=home, **ASCII)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.isascii()
     if args[0] == "preview":
         assert r"Sch\xf6n \U0001f600 \u65e5\u672c" in ended.stdout
+
+
+@pytest.mark.slow
+def test_whole_runs_in_a_terminal_that_knows_ascii_only(home):
+    mood = ("--task", "mood", "--catalog", "mood.yaml", "--data-root", "data", "--limit", "2", "--out", "eval-é")
+    for args in (
+        ("eval", "base", *mood),
+        ("eval", "base", *mood, "--json"),
+        ("results", "show", "eval-é"),
+        ("run", "tiny.yaml", "--out", "run"),
+        ("report", "run"),
+        ("train", "tiny.yaml", "--out", "trained"),
+    ):
+        ended = run(*args, cwd=home, **ASCII)
+        assert ended.returncode == 0, ended.stderr
+        assert (ended.stdout + ended.stderr).isascii() and "Traceback" not in ended.stderr
+        assert ended.stderr.count("positions\n") == (args[0] in ("run", "train"))  # once for all jobs
+
+
+def test_a_run_whose_name_cannot_be_written_there_is_refused_before_it_begins(home):
+    ended = run("run", "tiny.yaml", "--out", "rün", cwd=home, **ASCII)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(r"openflan: r\udcc3\udcbcn: found a name with bytes that are no text in ascii")
+    assert "PYTHONUTF8=1" in ended.stderr and not (home / "rün").exists()
 
 
 def test_a_tilde_is_the_home_folder(home, tmp_path_factory):

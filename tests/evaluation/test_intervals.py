@@ -34,6 +34,13 @@ def test_intervals_of_means_over_tasks_cover() -> None:
     assert 0.93 <= np.mean([low <= np.mean(shares) <= high for low, high in found]) <= 0.99
 
 
+def test_a_correlation_with_a_constant_answer_is_as_uncertain_as_one_with_unrelated_answers() -> None:
+    """Its value is 0 without any row in play, and so is the jackknife's variance; Fisher: -+ tanh(1.96 / sqrt(97))."""
+    low, high = score_interval([Part(0.0, 0.0, 100, lowest=-1.0)])
+    assert (low, high) == pytest.approx((-0.196, 0.196), abs=0.01)
+    assert score_interval([Part(0.0, 0.0, 100)]).high < 0.05  # no answer of a hundred right is no such case
+
+
 def test_a_correlation_has_the_interval_of_fishers_transformation() -> None:
     """r = 0.6 of 100 rows: tanh(atanh(0.6) -+ 1.96 / sqrt(97)); its variance is about (1 - r^2)^2 / n."""
     low, high = score_interval([Part(0.6, (1 - 0.36) ** 2 / 100, 100, lowest=-1.0)])

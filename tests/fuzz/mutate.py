@@ -12,6 +12,10 @@ To add a reader, write `tests/fuzz/test_<what>.py`:
 `mutated_bytes` damages any file, `mutated` any Python value, `json_files`, `jsonl_files` and `yaml_files` write damaged
 values as a file. A reader that takes milliseconds an input gives `share=0.1`. A run is the same each time and small;
 `make fuzz` tries more, and others each time. All inputs are counted and told at the end of the run.
+
+A run's `plan.jsonl` has no such test, because nothing reads it back: a repeated command makes the plan anew, and the
+file is there for people. `plan.json`, from which a tuned model's card is written, is damaged in
+`tests/study/test_damaged_runs.py`.
 """
 
 from __future__ import annotations

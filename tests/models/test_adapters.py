@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from openflan.errors import ModelError
 from openflan.models import adapters
-from openflan.models.adapters import add_adapter, merge_adapter
+from openflan.models.adapters import add_adapter
 from openflan.models.folder import EMBEDDED, model_fingerprint
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.load import load_model, load_weights, save_model
@@ -219,26 +219,6 @@ def test_an_adapter_on_weights_in_half_precision(bases, tmp_path):
         folder = tmp_path / settings.kind
         save_model(model, folder)
         assert torch.equal(load(folder, dtype="bfloat16").probe(), model.probe())
-
-
-@pytest.mark.parametrize("kind", ["llama", "gpt2"])
-def test_merged_is_the_same_model_without_an_adapter(kind, bases, tmp_path):
-    model = adapted(bases / kind, LORA)
-    before = logits(model, pack_of(model))
-    merge_adapter(model)
-    assert torch.allclose(logits(model, pack_of(model)), before, atol=1e-5)
-    assert len(trainable(model)) == len(list(model.model.parameters())) == len(trainable(load(bases / kind)))
-    save_model(model, tmp_path / "merged")
-    assert not (tmp_path / "merged" / "adapter_config.json").exists()
-    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", local_files_only=True)
-    assert {name for name, _ in plain.named_parameters()} == {n for n, _ in load(bases / kind).model.named_parameters()}
-    assert torch.equal(load(tmp_path / "merged").probe(), model.probe())
-
-
-def test_a_prompt_cannot_be_merged(bases):
-    for model in (adapted(bases / "llama", PROMPT), load(bases / "llama")):
-        with pytest.raises(ModelError, match="found a model without low-rank matrices"):
-            merge_adapter(model)
 
 
 def test_the_embedded_base_may_move(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,9 +14,10 @@ from openflan.errors import ConfigError, ModelError, OpenFlanError, RunError
 from openflan.evaluation.requests import Request, requests_for
 from openflan.evaluation.run import evaluate
 from openflan.evaluation.settings import EvalSettings
+from openflan.models import remote as remote_module
 from openflan.models.lm import HuggingFaceModel
 from openflan.models.remote import RemoteModel, Ways, _models, _most_positions, load_remote
-from openflan.models.server import KEY, Reply, Server
+from openflan.models.server import CONNECT_S, KEY, Reply, Server
 from openflan.models.tokenizer import train_tokenizer
 from openflan.tokens.batch import Batch, collate
 from openflan.tokens.encode import Lengths
@@ -362,6 +364,16 @@ def test_no_server_is_told_at_once(model, tokenizer):
         url = server.url
     with pytest.raises(RunError, match=r"no answer: .*connect.*Start it again, or correct the address"):
         load_remote(url, tokenizer)
+
+
+def test_a_server_that_does_not_list_its_models_is_waited_for_shortly(tokenizer, monkeypatch):
+    """Ten seconds, however long a completion may take: whoever mistypes an address learns of it at once."""
+    monkeypatch.setattr(remote_module, "CONNECT_S", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        with pytest.raises(RunError, match=r"no whole answer within 0\.3 seconds"):
+            load_remote(url, tokenizer, seconds=3600)
+    assert CONNECT_S == 10
 
 
 def test_the_key_goes_to_the_server_and_nowhere_else(model, tokenizer, monkeypatch):

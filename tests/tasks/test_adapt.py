@@ -1,3 +1,4 @@
+import importlib
 import json
 import math
 from collections import Counter
@@ -177,6 +178,23 @@ def test_row_functions_that_fail_or_are_not_there(make_task):
         adapt(task, [{"text": "t", "label": 0}], "train")
     with pytest.raises(CatalogError, match="no attribute 'bool_q'"):
         adapt(make_task(adapt="openflan.tasks.odd_rows:bool_q"), [], "train")
+
+
+@pytest.mark.parametrize("module", ["os", "my_rows", "openflan.files", "openflan.tasks"])
+def test_a_card_calls_no_function_that_nobody_allowed(module, make_task, monkeypatch):
+    """A card may come from anywhere, and `os:system` would run what a row says."""
+    monkeypatch.setattr(importlib, "import_module", lambda name: pytest.fail(f"imported {name}"))
+    monkeypatch.setenv("OPENFLAN_ADAPT", "my_row")
+    with pytest.raises(CatalogError, match=f"a module that nobody allowed.* variable OPENFLAN_ADAPT={module}\\.$"):
+        adapt(make_task(adapt=f"{module}:system"), [], "train")
+
+
+def test_a_module_that_is_allowed_by_name_is_called(make_task, monkeypatch, tmp_path):
+    (tmp_path / "my_own_rows.py").write_text("def shout(row):\n    return {**row, 'text': row['text'].upper()}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("OPENFLAN_ADAPT", "other_rows, my_own_rows")
+    [example], _ = adapt(make_task(adapt="my_own_rows:shout"), [{"text": "a", "label": 0}], "train")
+    assert example.fields["text"] == "A"
 
 
 def test_a_row_function_may_make_several_rows_of_one(make_task, monkeypatch):

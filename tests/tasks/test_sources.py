@@ -7,10 +7,14 @@ import pytest
 
 from openflan.errors import CatalogError, DataError
 from openflan.tasks.adapt import load_examples
-from openflan.tasks.sources import has_rows, iter_rows, lacks_split, load_rows
+from openflan.tasks.sources import has_rows, iter_rows, lacks_split
 
 ROWS = [{"text": "Fine!", "label": 1}, {"text": "Alas.", "label": 0}]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
+
+
+def load_rows(*asked):
+    return [dict(found.row) for found in iter_rows(*asked)]
 
 
 def lines(num_rows):

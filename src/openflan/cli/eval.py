@@ -78,6 +78,10 @@ def evaluate(
         str | None, typer.Option(metavar="DIR", help="Folder with the tokenizer of a server's model.")
     ] = None,
     model_name: Annotated[str | None, typer.Option(help="Which of a server's models.")] = None,
+    server_seconds: Annotated[
+        str | None,
+        typer.Option(metavar="SECONDS", help="What a request to a server may take (600, or OPENFLAN_SERVER_SECONDS)."),
+    ] = None,
     separator: Annotated[
         str | None, typer.Option(help="Text between prompt and answer (default: as tuned, or a line break).")
     ] = None,
@@ -130,8 +134,8 @@ def evaluate(
     check_known("--dtype", dtype, ("float32", "bfloat16"))
     common = {"max_input_tokens": max_input_tokens, "max_target_tokens": max_target_tokens, "dtype": dtype}
     asked = [_model_settings(name, tokenizer, separator, chat_template, common) for name in (model, baseline) if name]
-    if (tokenizer or model_name) and not any(is_address(each.path) for each in asked):
-        do = "Leave --tokenizer and --model-name out."
+    if (tokenizer or model_name or server_seconds) and not any(is_address(each.path) for each in asked):
+        do = "Leave --tokenizer, --model-name and --server-seconds out."
         raise ConfigError("eval", f"the model folder {model}", "the address of a server", do)
     from openflan.study.directory import read_config
     from openflan.tasks.catalog import load_catalog
@@ -140,14 +144,16 @@ def evaluate(
     tasks = load_catalog(cards).tasks
     # Before this, nothing has loaded torch: a mistake is told at once.
     from openflan.cli.score_table import ScoreTable
+    from openflan.models.server import check_seconds
     from openflan.study.evaluate import Asking, Behind, evaluate_model
     from openflan.study.job import rank
 
+    seconds = None if server_seconds is None else check_seconds(server_seconds, "--server-seconds")
     done = []
     for each in asked:
         asking = Asking(
             model=each,
-            behind=Behind(tokenizer, model_name) if tokenizer and is_address(each.path) else None,
+            behind=Behind(tokenizer, model_name, seconds) if tokenizer and is_address(each.path) else None,
             settings=settings,
             out=out,
             tasks=tuple(task or ()),

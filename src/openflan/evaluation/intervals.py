@@ -55,11 +55,14 @@ def _wilson(part: Part) -> Interval:
 
     For rows of one template that are right or wrong d is n / (n - 1) or less, and the interval as good as Wilson's own.
     Where hardly a unit has lost credit, d is hardly known: it is estimated as if one unit more were there, with the
-    largest variance that there can be, 1/4.
+    largest variance that there can be, 1/4. A correlation with an answer that is always the same is 0 by definition,
+    whatever the units are: its variance is taken to be 1/n, that of answers unrelated to the right ones.
     """
     span, n = 1 - part.lowest, part.num_units
     share = min(1.0, max(0.0, (part.value - part.lowest) / span))
-    effect = (n**2 * part.variance / span**2 + 1 / 4) / (n * share * (1 - share) + 1 / 4)
+    is_undefined = part.lowest < 0 and part.value == part.variance == 0
+    variance = 1 / n if is_undefined else part.variance
+    effect = (n**2 * variance / span**2 + 1 / 4) / (n * share * (1 - share) + 1 / 4)
     extra = Z**2 * effect / n
     centre = (share + extra / 2) / (1 + extra)
     arm = math.sqrt(extra * share * (1 - share) + extra**2 / 4) / (1 + extra)

@@ -195,15 +195,3 @@ def load_adapter_weights(model: HuggingFaceModel, folder: Path) -> None:
         text = f"other weights than its settings ask for ({', '.join(differing[:3])})"
         raise ModelError(folder / ADAPTER_WEIGHTS, text, f"{len(shapes)} tensors of their shapes", "Save it again.")
     set_peft_model_state_dict(model.adapter, tensors)
-
-
-def merge_adapter(model: HuggingFaceModel) -> None:
-    """Add the low-rank matrices to the weights they stand beside, in place: an ordinary model with the same logits.
-
-    ModelError for a model without LoRA: a learned prompt is no change of weights.
-    """
-    if model.adapter is None or model.adapter.peft_config[NAME].peft_type != PeftType.LORA:
-        raise ModelError("merge", "a model without low-rank matrices", "one with a LoRA adapter")
-    model.model = model.adapter.merge_and_unload()
-    model.adapter = None
-    model.model.requires_grad_(True)

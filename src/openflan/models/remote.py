@@ -137,11 +137,17 @@ class RemoteModel:
 
 
 def load_remote(
-    url: str, tokenizer: str, name: str | None = None, separator: str = "\n", chat_template: bool = False
+    url: str,
+    tokenizer: str,
+    name: str | None = None,
+    separator: str = "\n",
+    chat_template: bool = False,
+    seconds: float | None = None,
 ) -> RemoteModel:
     """The model `name` of the server at `url` (http://localhost:8000/v1), with the tokenizer in a local folder.
 
-    `name` may be left out where the server has one model. The server's key is read from `OPENFLAN_API_KEY`.
+    `name` may be left out where the server has one model. `seconds` are what a request may take; see `Server`. The
+    server's key is read from `OPENFLAN_API_KEY`.
 
     ModelError: the server refuses, or its model and the tokenizer do not belong together. RunError: it does not answer.
     ConfigError: no address of a server.
@@ -157,9 +163,10 @@ def load_remote(
         raise ModelError(url, found + told, "one model", "Check the address, or name the model with --model-name.")
     name = name or next(iter(models))
     about = models.get(name, {})
-    asked = Server(url, passing=PASSING - {500})  # which may mean a wish that the server does not know
+    limit: dict[str, Any] = {} if seconds is None else {"seconds": seconds}
+    asked = Server(url, passing=PASSING - {500}, **limit)  # which may mean a wish that the server does not know
     model = RemoteModel(
-        Server(url),
+        Server(url, **limit),
         name,
         codec,
         _find_ways(asked, name, codec, models),

@@ -24,6 +24,8 @@ KEY = "OPENFLAN_API_KEY"
 SECONDS = "OPENFLAN_SERVER_SECONDS"
 """The environment variable that says how long one request may take, its repetitions included."""
 DEFAULT_SECONDS = 600.0
+"""A text comes all at once: 1,024 tokens at two a second, as a large model on a CPU writes them, take nearly as long,
+and some servers read their weights when the first prompt comes."""
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Answers that may be another one a little later."""
 MAX_PAUSE_S = 60.0
@@ -221,15 +223,19 @@ def _parsed(text: str) -> Any:
         return None
 
 
-def _seconds() -> float:
-    given = os.environ.get(SECONDS, "")
+def check_seconds(given: str, where: str) -> float:
+    """How long a request may take, as somebody wrote it `where`. ConfigError for anything but a number above 0."""
     try:
-        seconds = float(given or DEFAULT_SECONDS)
+        seconds = float(given)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        raise ConfigError(SECONDS, repr(given), "a number of seconds above 0", "Set it again, or leave it out.")
+        raise ConfigError(where, repr(given), "a number of seconds above 0", "Set it again, or leave it out.")
     return seconds
+
+
+def _seconds() -> float:
+    return check_seconds(os.environ.get(SECONDS) or str(DEFAULT_SECONDS), SECONDS)
 
 
 @functools.cache

@@ -35,6 +35,7 @@ def identity_of(config: RunConfig) -> str:
 
 def check_directory(out: Path, identity: str) -> None:
     """See that `out` is free or this run's already; RunError when it is something else. Writes nothing."""
+    files.check_name(out)
     free = "an empty directory, or this run's"
     try:
         if not out.exists():

@@ -49,10 +49,12 @@ OnPredictions = Callable[[Sequence[Prediction], int], None]
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """Of a model behind a server, whose address is its path: the folder with its tokenizer, and its name there."""
+    """Of a model behind a server, whose address is its path: the folder with its tokenizer, its name there, and the
+    seconds that a request may take."""
 
     tokenizer: str
     name: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,7 @@ def evaluate_model(
     Under `torchrun` or `accelerate launch` every process calls this; otherwise this one starts the others.
     """
     asking = _with_run(_with_paths(asking))
+    files.check_place(asking.out)
     if is_launched():
         from openflan.training.ranks import join
 
@@ -192,7 +195,8 @@ def _evaluate_part(asking: Asking, part: Part, on_predictions: OnPredictions) ->
 
 
 def _connect(settings: ModelSettings, behind: Behind) -> RemoteModel:
-    return load_remote(settings.path, behind.tokenizer, behind.name, settings.separator, settings.chat_template)
+    how = settings.separator, settings.chat_template
+    return load_remote(settings.path, behind.tokenizer, behind.name, *how, behind.seconds)
 
 
 def _load(settings: ModelSettings) -> HuggingFaceModel:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def run_study(
         tuning = time.monotonic()
         basis = {part.held_out: part.fingerprint for part in prepared}
         left = [job for job in jobs if not is_done(job, basis[job.held_out])]
-        run_jobs(left, config.num_jobs, lambda: on_progress([_progress(job) for job in jobs]))
+        run_jobs(_one_tells(left), config.num_jobs, lambda: on_progress([_progress(job) for job in jobs]))
         seconds["tune and evaluate"] = time.monotonic() - tuning
         scoring = time.monotonic()
         results = correct(gather(config, out, identity, prepared, command))
@@ -104,7 +104,9 @@ def train_study(config: RunConfig, out: str | Path, on_progress: OnProgress = la
     Under `torchrun` or `accelerate launch` every process calls this, and all of them share each training in turn.
     """
     out = files.as_path(out)
-    jobs = [Job(config, name, TUNED_JOB, out / name / TUNED_JOB, evaluates=False) for name in config.held_out]
+    jobs = _one_tells(
+        [Job(config, name, TUNED_JOB, out / name / TUNED_JOB, evaluates=False) for name in config.held_out]
+    )
     config.train.check_trackers()
     if is_launched():
         train_together(jobs, lambda: _prepared(config, out), lambda: on_progress([_progress(job) for job in jobs]))
@@ -128,6 +130,10 @@ def _prepared(config: RunConfig, out: Path) -> Iterator[tuple[str, list[Prepared
         yield identity, prepared
         if record_of(out) is None:  # only tuned: there are no results
             finish(out, [files.RUN], identity)
+
+
+def _one_tells(jobs: Sequence[Job]) -> list[Job]:
+    return [replace(job, tells=number == 0) for number, job in enumerate(jobs)]
 
 
 def _progress(job: Job) -> JobProgress:

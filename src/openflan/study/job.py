@@ -22,13 +22,15 @@ TOTALS = "totals.json"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one process does, in `folder`: `kind` is untuned, tuned or shuffled."""
+    """What one process does, in `folder`: `kind` is untuned, tuned or shuffled. One job of a study `tells` how its
+    model is read: all load the same."""
 
     config: RunConfig
     held_out: str
     kind: str
     folder: Path
     evaluates: bool = True
+    tells: bool = False
 
     @property
     def num_processes(self) -> int:

@@ -46,7 +46,7 @@ def run_one(job: Job, on_update: Callable[[], None] = lambda: None) -> None:
     if config.train.num_threads:
         torch.set_num_threads(config.train.num_threads)
     model = load_model(config.model)
-    if rank() == 0:
+    if rank() == 0 and job.tells:
         print(f"{config.model.path}: {model.reading}", file=sys.stderr)
     if config.model.adapter and job.kind != UNTUNED_JOB:
         add_adapter(model, config.model.adapter, config.seed)  # before encoding: a learned prompt has ids of its own

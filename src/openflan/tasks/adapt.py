@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,9 @@ from openflan.untrusted import shown
 Row = Mapping[str, Any]
 RowFunction = Callable[[Row], Row | list[Row]]
 
+OWN_FUNCTIONS = ("openflan.tasks.odd_rows", "openflan.tasks.odd_structs", "openflan.tasks.odd_texts")
+ALLOWED = "OPENFLAN_ADAPT"
+"""The environment variable with the modules, separated by commas, whose functions a card may call besides ours."""
 MERGED = "merged into an earlier row with the same input"  # counted beside what is dropped; see `_merged`
 
 
@@ -261,6 +265,11 @@ def _row_function(task: Task) -> RowFunction | None:
     if task.card.adapt is None:
         return None
     module, _, name = task.card.adapt.partition(":")
+    allowed = [word.strip() for word in os.environ.get(ALLOWED, "").split(",")]
+    if module not in (*OWN_FUNCTIONS, *allowed):
+        found = f"adapt: {task.card.adapt}, a function of a module that nobody allowed; a card may come from anywhere"
+        do = f"Look at the module; to have it run, set the environment variable {ALLOWED}={module}."
+        raise CatalogError(task.path, found, f"one of {', '.join(OWN_FUNCTIONS)} or {ALLOWED}", do)
     try:
         function: RowFunction = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as exc:

@@ -53,11 +53,6 @@ def iter_rows(
                 yield SourceRow(f"{task.name}/{role}/{i}", where, row)
 
 
-def load_rows(task: Task, split: Split, data_root: str | Path | None = None) -> list[dict[str, Any]]:
-    """All rows of one split, as `iter_rows` gives them."""
-    return [dict(found.row) for found in iter_rows(task, split, data_root)]
-
-
 def has_rows(task: Task, split: Split, data_root: Path | None = None) -> bool:
     """Whether the split is there without asking the hub: no row is read.
 

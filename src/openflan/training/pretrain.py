@@ -52,6 +52,7 @@ class PretrainRecipe(Strict):
 
 def pretrain(recipe: PretrainRecipe, out: Path, on_update: Callable[[UpdateLog], None] = lambda _: None) -> Path:
     """Train a tokenizer and a model as `recipe` says and return the model's folder. Repeating the call continues."""
+    files.check_name(out)
     paragraphs = _paragraphs(recipe.corpus)
     text = functools.partial(_text, recipe, paragraphs)
     tokenizer = train_tokenizer(text(0, recipe.tokenizer_documents), recipe.shape.vocab_size - 1)
