@@ -46,3 +46,6 @@ def test_a_message_can_be_printed_and_read_whatever_is_in_it():
     error = OpenFlanError("\ud83d", "x" * 10_000, "text")
     assert str(error).startswith("\\ud83d: found xxx") and "... (10,000 characters)" in str(error)
     assert len(str(error)) < 5_000
+    error = OpenFlanError("row 1", "no field", did_you_mean("\ud83d", ["\ud83e"]), did_you_mean("z", ["\ud83f"]))
+    assert "\\ud83e" in str(error) and str(error).endswith("\\ud83f.")
+    str(error).encode()

@@ -27,10 +27,10 @@ class OpenFlanError(Exception):
     def __init__(self, where: object, found: str, expected: str, do: str = "") -> None:
         self.where = _shown(str(where))
         self.found = _shown(found)
-        self.expected = expected
-        self.do = do
-        message = f"{self.where}: found {self.found}; expected {expected}."
-        super().__init__(f"{message} {do}".rstrip())
+        self.expected = _shown(expected)
+        self.do = _shown(do)
+        message = f"{self.where}: found {self.found}; expected {self.expected}."
+        super().__init__(f"{message} {self.do}".rstrip())
 
     @classmethod
     def told(cls, message: str) -> OpenFlanError:
