@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from openflan.untrusted import json_value, read_regular, yaml_value
+from openflan.untrusted import json_objects, json_value, read_regular, yaml_value
 
 
 @pytest.mark.parametrize(
@@ -168,3 +168,61 @@ def test_a_key_that_stands_twice_is_found_wherever_it_is(text: str) -> None:
     json_value(text)
     with pytest.raises(ValueError, match=r"the key '[ac]' twice"):
         json_value(text, keys_once=True)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a": 1, "a": 2}',
+        '{"a": 1, "a" : 2}',
+        '{"a": 1, "a"\t\r : 2}',
+        '{"a": {"b": 1, "b": 2}}',
+        '{"a": [{"b": 1}, {"b": 1, "b": 2}]}',
+        '{"a\\\\": 1, "a\\\\": 2}',
+        '{"a\\"": 1, "a\\"": 2}',
+        '{"a": "x\\": y", "a": 2}',
+        '{"a": "\\u0022:", "a": 2}',
+        '{"a": ' + "1" * 101 + "}",
+        '{"a": "' + "x" * 17 + '", "b": ' + "1" * 101 + "}",
+        '{"a": ' + "[" * 100 + "]" * 100 + "}",
+        '{"a": ' * 101 + "1" + "}" * 101,
+        '{"a": "\\ud83d"}',
+        '{"a": "\ud83d"}',
+        "[1]",
+        "1",
+        "",
+        '{"a": 1',
+        '{"a": 1} {"a": 1}',
+        '{"a": 1},',
+        '\ufeff{"a": 1}',
+    ],
+    ids=lambda line: ascii(line)[:20],
+)
+def test_one_look_passes_no_line_that_is_to_be_refused(line):
+    whole = '{"a": 1, "b": {"c": [2, {"a": "x: y", "b": "\\": "}]}}'
+    for lines in ([line], [whole, line], [line, whole, whole]):
+        assert json_objects("\n".join(lines).encode(errors="surrogatepass")) is None
+    assert json_objects(f"[{whole}, {line}]".encode(errors="surrogatepass"), is_list=True) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a": 1, "b": "x"}',
+        '{"a" : 1 , "b"\t:"x"}\r',
+        '{"a": "he said \\"x\\": y", "b": "Sonne : \\\\"}',
+        '{"a\\\\": {"a": [{"a": 1}, {"a": 1}]}, "b": [[1], []]}',
+        '{"a": ' + "1" * 70 + ', "b": NaN, "c": "\\ud83d\\ude00"}',
+        '{"a": ' + "[" * 99 + "]" * 99 + "}",
+        '{"a": "' + "[{" * 200 + '"}',
+    ],
+    ids=lambda line: line[:20],
+)
+def test_one_look_gives_what_is_read_one_by_one(line):
+    values = [json_value(line, keys_once=True)] * 3
+    assert repr(json_objects("\n".join([line] * 3).encode())) == repr(values)
+    assert repr(json_objects(f"[{line}, {line},{line}]".encode(), is_list=True)) == repr(values)
+
+
+def test_a_key_that_stands_twice_may_be_allowed():
+    assert json_objects(b'{"a": 1, "a": 2}\n{"a": 3}', keys_once=False) == [{"a": 2}, {"a": 3}]

@@ -13,7 +13,6 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar, get_args
 
@@ -25,7 +24,9 @@ from openflan.untrusted import (
     MAX_JSON_BYTES,
     MAX_YAML_BYTES,
     Tags,
+    json_objects,
     json_value,
+    line_blocks,
     path_text,
     read_regular,
     shown,
@@ -52,7 +53,7 @@ CARD = "README.md"
 
 LOCK = ".lock"
 
-MAX_LINE_CHARACTERS = 32_000_000  # of JSON Lines
+MAX_LINE_BYTES = 32_000_000  # of JSON Lines
 MAX_PROBLEMS = 20  # of one file that an error lists
 
 M = TypeVar("M", bound=BaseModel)
@@ -145,12 +146,19 @@ def read_jsonl(path: Path, still_written: bool = False) -> Iterator[dict[str, An
     """
     line_number = 0
     try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for line_number, line in enumerate(iter(partial(file.readline, MAX_LINE_CHARACTERS), ""), start=1):
-                if len(line) == MAX_LINE_CHARACTERS:
-                    raise ValueError(f"a line of {MAX_LINE_CHARACTERS:,} characters or more")
-                if line.strip() and not (still_written and not line.endswith("\n")):
-                    yield _object(path, line_number, line)
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            for block in line_blocks(file, MAX_LINE_BYTES, with_half_line=not still_written):
+                rows = json_objects(block, keys_once=False)
+                if rows is not None:
+                    yield from rows
+                    line_number += len(rows)
+                    continue
+                for line in block.split(b"\n"):
+                    if len(line) > MAX_LINE_BYTES:
+                        raise ValueError(f"a line of more than {MAX_LINE_BYTES:,} bytes")
+                    line_number += 1
+                    if text := line.decode().strip():
+                        yield _object(path, line_number, text)
     except (OSError, EOFError, zlib.error, ValueError) as exc:
         found = f"{exc or type(exc).__name__} after line {line_number}"
         raise DataError(path, found, "whole JSON Lines in UTF-8", "Fetch or copy the file again.") from exc

@@ -11,10 +11,11 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 from pydantic_core import from_json
@@ -28,6 +29,8 @@ MAX_KEYS = 5_000  # of one mapping; integers can be chosen so that each new key 
 MAX_DIRECTIVES = 100  # libyaml compares each %TAG with all others
 MAX_JSON_BYTES = 32_000_000  # parsed, some twenty times as much
 MAX_SHOWN = 80
+BLOCK_BYTES = 1 << 16  # of lines, read at a time
+MAX_AT_ONCE = 4 * BLOCK_BYTES
 MAX_NAME_BYTES = 255  # of each part of a path, on every file system in use
 
 # libyaml reads a catalogue about eight times faster than the pure Python loader, which serves where it is missing.
@@ -45,10 +48,12 @@ _WORDS: dict[str, Any] = {
     **{f".{form}": float("nan") for form in ("nan", "NaN", "NAN")},
 }
 
+_STEP = MAX_DIGITS // 4
 _FOUR_DIGITS = re.compile("[0-9][0-9]{3}")  # found sooner than where the first part is repeated
 _MANY_DIGITS = re.compile(f"[0-9]{{{MAX_DIGITS}}}")
 _KEY = re.compile(r'"[ \t\n\r]*:')  # or what looks like one in a text
 _NESTING = frozenset((dict, list))
+_DICT = frozenset((dict,))
 _JSON_SPACE = " \t\n\r"
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -207,10 +212,10 @@ def json_value(text: str, keys_once: bool = False) -> Any:
     {'a': [1, None, nan]}
     """
     # A hundred digits in a row show as four in every 25th character, which is searched in no time.
-    is_careful = _FOUR_DIGITS.search(text[:: MAX_DIGITS // 4]) is not None and _MANY_DIGITS.search(text) is not None
+    is_careful = _FOUR_DIGITS.search(text[::_STEP]) is not None and _MANY_DIGITS.search(text) is not None
     if not is_careful and (not keys_once or text.find("{", 1) < 0):
         with suppress(ValueError, TypeError):  # Python's own decoder, which is slower, says what is wrong and where
-            value = from_json(text)
+            value = from_json(text, cache_strings="keys")
             _check_depth(text, value)
             if not keys_once or _has_keys_once(text, value):
                 return value
@@ -224,6 +229,84 @@ def json_value(text: str, keys_once: bool = False) -> Any:
     if "\\" in text and _HALF_PAIR.search(text):
         _check_utf8(value)
     return value
+
+
+def json_objects(text: bytes, is_list: bool = False, keys_once: bool = True) -> list[dict[str, Any]] | None:
+    """The objects in lines of JSON, or in a list, where one look at them all shows that they are what `json_value`
+    gives. None where it does not: then `json_value` has to look at each, or to say what is wrong with it.
+
+    >>> json_objects(b'{"a": 1}\\n{"a": [2]}')
+    [{'a': 1}, {'a': [2]}]
+    >>> json_objects(b'{"a": 1}\\n{"a": 1, "a": 2}') is json_objects(b'{"a": 1}\\n2') is None
+    True
+    """
+    if len(text) > MAX_AT_ONCE or _may_have_many_digits(text):
+        return None
+    try:
+        if is_list:
+            values = from_json(text, cache_strings="keys")
+        else:
+            values = [from_json(line, cache_strings="keys") for line in text.split(b"\n")]
+    except ValueError:
+        return None
+    marks = _marks(text)
+    if not _DICT.issuperset(map(type, values)):
+        return None
+    if marks.num_objects == len(values) and marks.num_lists < MAX_DEPTH:
+        num_keys = sum(map(len, values))
+    else:
+        num_keys, levels = _keys_and_levels(values)
+        if levels > MAX_DEPTH:
+            return None
+    return values if not keys_once or num_keys == marks.num_keys else None
+
+
+class _Marks(NamedTuple):
+    """How many objects, lists and keys a text of JSON has at most, a key that stands twice counted twice."""
+
+    num_objects: int
+    num_lists: int
+    num_keys: int
+
+
+def _may_have_many_digits(text: bytes) -> bool:
+    """Whether there may be a number of more than MAX_DIGITS digits, which show as four in every 25th character."""
+    import numpy as np  # quick to count, but not to load
+
+    is_digit = np.frombuffer(text, dtype=np.uint8)[::_STEP] - np.uint8(ord("0")) < 10
+    four = np.flatnonzero(is_digit[:-3] & is_digit[1:-2] & is_digit[2:-1] & is_digit[3:])
+    return any(text[place * _STEP : (place + 3) * _STEP].isdigit() for place in four.tolist())
+
+
+def _marks(text: bytes) -> _Marks:
+    import numpy as np
+
+    byte = np.frombuffer(text, dtype=np.uint8)
+    # Each key ends in a quote, before a colon, perhaps with white space between. A quote within a string has an odd
+    # number of backslashes before it, mostly one, and the quote at a string's end an even number, mostly none.
+    at = np.flatnonzero(byte == ord(":")) - 1
+    spaced = at[byte[at] <= ord(" ")].tolist()
+    for i, place in enumerate(spaced):
+        while text[place] in b" \t\n\r":
+            place -= 1
+        spaced[i] = place
+    at = np.concatenate((at, np.array(spaced, dtype=at.dtype)))
+    at = at[byte[at] == ord('"')]
+    in_string = (byte[at - 1] == ord("\\")) & (byte[at - 2] != ord("\\"))
+    num_objects, num_lists = (int(np.count_nonzero(byte == ord(mark))) for mark in "{[")
+    return _Marks(num_objects, num_lists, at.size - int(np.count_nonzero(in_string)))
+
+
+def _keys_and_levels(layer: list[Any]) -> tuple[int, int]:
+    """How many keys the objects have, with those within them, and how many levels; no more are counted than may be."""
+    num_keys = levels = 0
+    while layer and levels <= MAX_DEPTH:
+        levels += 1
+        objects = [value for value in layer if type(value) is dict]
+        num_keys += sum(map(len, objects))
+        below = [item for value in objects for item in value.values() if type(item) in _NESTING]
+        layer = below + [item for value in layer if type(value) is list for item in value if type(item) in _NESTING]
+    return num_keys, levels
 
 
 def _has_keys_once(text: str, value: Any) -> bool:
@@ -286,3 +369,29 @@ def _check_utf8(value: Any) -> None:
         raise ValueError(
             f"half of a surrogate pair ({half}), which is no character and which UTF-8 cannot write"
         ) from exc
+
+
+def line_blocks(file: BufferedIOBase, max_line: int, with_half_line: bool = True) -> Iterator[bytes]:
+    """A file's lines, a buffer of them at a time, without the line feed of the last. What cannot be read on fails
+    behind the lines before it. A line longer than `max_line` bytes comes cut, as the last one; `with_half_line` says
+    whether what follows the file's last line feed comes, too.
+
+    >>> from io import BytesIO
+    >>> list(line_blocks(BytesIO(b"a\\nb\\nc"), 10)), list(line_blocks(BytesIO(b"a\\nb\\nc"), 10, False))
+    ([b'a\\nb', b'c'], [b'a\\nb'])
+    """
+    parts: list[bytes] = []
+    num_bytes = 0
+    while more := file.read1(BLOCK_BYTES):
+        end = more.rfind(b"\n")
+        if end < 0:
+            parts.append(more)
+            num_bytes += len(more)
+            if num_bytes > max_line:
+                with_half_line = True
+                break
+        else:
+            yield b"".join((*parts, more[:end]))
+            parts, num_bytes = [more[end + 1 :]], len(more) - end - 1
+    if num_bytes and with_half_line:
+        yield b"".join(parts)

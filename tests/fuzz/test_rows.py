@@ -14,6 +14,7 @@ from openflan.tasks.adapt import adapt, iter_examples
 from openflan.tasks.catalog import load_catalog
 from openflan.tasks.origin import open_origin
 from openflan.tasks.scaffold import card_text, columns_of, guess
+from openflan.untrusted import json_objects, json_value
 from toys import toy_task
 
 ROWS = [
@@ -105,3 +106,11 @@ def test_row_functions(task, data):
     rows = rows if isinstance(rows, list) else [rows]
     for row in rows:
         only_openflan_errors(adapt, task, [row] if isinstance(row, dict) else [], "test")
+
+
+@fuzz(jsonl_files(ROWS))
+def test_one_look_and_one_by_one(content):
+    together = json_objects(content.strip(b"\n"))
+    assert together is None or repr(together) == repr(
+        [json_value(line.decode(), keys_once=True) for line in content.strip(b"\n").split(b"\n")]
+    )

@@ -17,11 +17,11 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO, cast
+from typing import Any, TextIO
 
 from openflan.errors import DataError, did_you_mean
 from openflan.tasks.parquet import num_parquet_rows, parquet_rows
-from openflan.untrusted import check_regular, json_value
+from openflan.untrusted import BLOCK_BYTES, check_regular, json_objects, json_value, line_blocks
 
 Row = dict[str, Any]
 
@@ -44,6 +44,7 @@ _UNREADABLE = (
     MemoryError,  # a damaged page of Parquet may ask for any size
 )
 _NO_SPACE = re.compile(r"\S")
+_FIRST_KEY = re.compile(r'\{\s*"[^"\\]{0,100}"')
 _DECODER = json.JSONDecoder()
 
 
@@ -162,13 +163,13 @@ def _damaged(path: Path, num_rows: int, exc: BaseException) -> DataError:
     return DataError(path, found, f"{form} that is whole", "Fetch or copy the file again.")
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     if path.suffix == ".gz":
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return gzip.open(path, "rb")
     if path.suffix == ".zst":
         import pyarrow  # its reader notices a truncated file
 
-        return cast(BinaryIO, io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd")))
+        return io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"))
     return path.open("rb")
 
 
@@ -177,22 +178,40 @@ def _lines(path: Path) -> Iterator[str]:
     number = num_blank = 0
     with _open(path) as file:
         while line := file.readline(MAX_LINE_BYTES + 1):
-            if len(line) > MAX_LINE_BYTES:
-                found = f"a line of more than {MAX_LINE_BYTES:,} bytes"
-                raise DataError(
-                    f"{path}, line {number + 1}", found, "shorter ones", "Write each row on a line of its own."
-                )
+            _check_line(path, number, num_blank, line)
             num_blank = num_blank + 1 if line.isspace() else 0
-            if num_blank > MAX_BLANK_LINES:
-                raise DataError(path, f"{num_blank:,} blank lines after line {number + 1 - num_blank}", "rows")
             yield line.decode("utf-8-sig" if number == 0 else "utf-8")
             number += 1
 
 
+def _check_line(path: Path, number: int, num_blank: int, line: bytes) -> None:
+    """`number` lines stand before this one, the last `num_blank` of them blank."""
+    if len(line) > MAX_LINE_BYTES:
+        found = f"a line of more than {MAX_LINE_BYTES:,} bytes"
+        raise DataError(f"{path}, line {number + 1}", found, "shorter ones", "Write each row on a line of its own.")
+    if num_blank > MAX_BLANK_LINES:
+        raise DataError(path, f"{num_blank:,} blank lines after line {number - num_blank}", "rows")
+
+
 def _jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.isspace():
-            yield _object(line, path, "line", number)
+    number = num_blank = 0
+    with _open(path) as file:
+        for block in line_blocks(file, MAX_LINE_BYTES):
+            rows = json_objects(block)
+            if rows is not None:
+                yield from rows
+                number += len(rows)
+                num_blank = 0
+                continue
+            for line in block.split(b"\n"):
+                _check_line(path, number, num_blank, line)
+                text = line.decode("utf-8-sig" if number == 0 else "utf-8")
+                number += 1
+                if text and not text.isspace():
+                    yield _object(text, path, "line", number)
+                    num_blank = 0
+                else:
+                    num_blank += 1
 
 
 def _object(text: str, path: Path, what: str, number: int) -> Row:
@@ -221,9 +240,13 @@ def _json(path: Path) -> Iterator[Row]:
         chunks.at += 1
         number = 0
         while not (number == 0 and chunks.next() == "]"):
-            number += 1
             chunks.next()
-            yield _object(chunks.item(), path, "row", number)
+            if rows := chunks.objects():
+                yield from rows
+                number += len(rows)
+            else:
+                number += 1
+                yield _object(chunks.item(), path, "row", number)
             mark = chunks.next()
             if mark == "]":
                 break
@@ -242,6 +265,10 @@ class _Chunks:
     file: TextIO
     text: str = ""
     at: int = 0
+    end: int = 0
+    """Where the last value ended."""
+    tried: int = 0
+    """Up to where `objects` has looked."""
 
     def next(self) -> str:
         """Goes to the next character that is no white space and gives it; "" at the end."""
@@ -250,7 +277,7 @@ class _Chunks:
             num_blank += len(self.text)
             if num_blank > MAX_LINE_BYTES:
                 raise ValueError(f"{num_blank:,} blanks")
-            self.text, self.at = self.file.read(CHUNK), 0
+            self.text, self.at, self.end, self.tried = self.file.read(CHUNK), 0, 0, 0
             if not self.text:
                 return ""
         self.at = found.start()
@@ -268,11 +295,24 @@ class _Chunks:
                 more = self.file.read(max(CHUNK, 3 * size))
                 if not more:
                     raise ValueError(exc.msg) from exc
-                self.text, self.at = self.text[self.at :] + more, 0
+                self.text, self.at, self.end, self.tried = self.text[self.at :] + more, 0, 0, 0
                 _check_count(self.text)
             else:
-                start, self.at = self.at, end
+                start, self.at, self.end = self.at, end, end
                 return self.text[start:end]
+
+    def objects(self) -> list[Row] | None:
+        """Some from here on, up to a place where one begins as this one does, if all of them are plain."""
+        begins = _FIRST_KEY.match(self.text, self.at)
+        if begins is None or not self.end or self.at < self.tried:
+            return None
+        joint = self.text[self.end - 1 : self.at] + begins[0]  # the end of the one before, a comma, the first key
+        end = self.text.rfind(joint, self.at, self.at + BLOCK_BYTES) + 1
+        self.tried = end or self.at + BLOCK_BYTES
+        rows = json_objects(f"[{self.text[self.at : end]}]".encode(), is_list=True) if end else None
+        if rows is not None:  # else the place may be within an object
+            self.at = self.end = end
+        return rows
 
 
 def _no_list(path: Path, chunks: _Chunks) -> DataError:
