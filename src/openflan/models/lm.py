@@ -21,7 +21,7 @@ from transformers import (
 from openflan.errors import ModelError
 from openflan.models.attention import SEGMENTED, flatten
 from openflan.models.generation import Way, find_way, padded_left
-from openflan.models.parity import draw_ids, find_windows, first_difference, logits_of_trial
+from openflan.models.parity import draw_ids, find_windows, first_difference
 from openflan.models.recompute import policy
 from openflan.models.windows import Windows, described, max_positions, text_config, windows_of
 from openflan.tokens.batch import Batch
@@ -131,15 +131,13 @@ class HuggingFaceModel:
         return hidden
 
     @torch.inference_mode()
-    def attend_in_segments(self, alone: Tensor | None = None) -> bool:
-        """Use `models/attention.py` from now on, if the architecture lets it through; whether it does. `alone` is
-        `logits_of_trial`, where it is known already."""
+    def attend_in_segments(self) -> bool:
+        """Use `models/attention.py` from now on, if the architecture lets it through; whether it does."""
         if not self.model._supports_sdpa:
             return False
-        alone = logits_of_trial(self) if alone is None else alone
         before = self.model.config._attn_implementation
         self.model.set_attn_implementation(SEGMENTED)
-        if first_difference(self, self.windows, alone) is None:
+        if first_difference(self, self.windows) is None:
             return True
         self.model.set_attn_implementation(before)
         return False
@@ -257,14 +255,11 @@ class HuggingFaceModel:
             do = "Set train.gradient_checkpointing to false."
             raise ModelError(self.model.config.model_type, "no gradient checkpointing", "it", do) from exc
 
-    def check_parity(self, where: Path, needs_packs: bool = True, in_segments: bool = False) -> None:
+    def check_parity(self, where: Path, needs_packs: bool = True) -> None:
         """Refuse a model that looks ahead, and one whose packed logits differ from the logits of each sequence alone.
-        Without `needs_packs` the latter reads sequences alone from then on (`models/parity.py`). A model that passes
-        attends `in_segments` from then on, if asked to and able."""
+        Without `needs_packs` the latter reads sequences alone from then on (`models/parity.py`)."""
         with torch.inference_mode():
-            self.windows, self.alone_because, alone = find_windows(self, where, needs_packs)
-        if in_segments and self.alone_because is None:
-            self.attend_in_segments(alone)
+            self.windows, self.alone_because = find_windows(self, where, needs_packs)
 
     def logits_alone(self, ids: list[int]) -> Tensor:
         """Logits [T, vocabulary] of one sequence as transformers itself reads it."""

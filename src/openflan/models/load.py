@@ -91,12 +91,12 @@ def load_model(settings: ModelSettings, needs_packs: bool = True) -> HuggingFace
 
         resize_for_adapter(model, folder)
     tokenizer, ends = tokenizer_of(folder, base)
-    form, in_segments = (settings.separator, settings.chat_template), settings.attention is None
-    if not is_adapter(folder):
-        return wrap(model, tokenizer, folder, *form, needs_packs, ends, in_segments)
-    loaded = wrap(model, tokenizer, folder, *form, needs_packs, ends)
-    load_adapter(loaded, folder)
-    loaded.check_parity(folder, needs_packs, in_segments)
+    loaded = wrap(model, tokenizer, folder, settings.separator, settings.chat_template, needs_packs, ends)
+    if is_adapter(folder):
+        load_adapter(loaded, folder)
+        loaded.check_parity(folder, needs_packs)
+    if settings.attention is None and loaded.alone_because is None:
+        loaded.attend_in_segments()
     return loaded
 
 
@@ -152,10 +152,9 @@ def wrap(
     chat_template: bool = False,
     needs_packs: bool = True,
     ends: Sequence[int] = (),
-    in_segments: bool = False,
 ) -> HuggingFaceModel:
     """A loaded model and tokenizer as the project uses them; `needs_packs` as in `load_model`, `ends` the ids at which
-    its folder ends a text, `in_segments` as in `check_parity`."""
+    its folder ends a text."""
     codec = codec_of(tokenizer, where, separator, chat_template, ends)
     rows = int(model.get_input_embeddings().num_embeddings)  # type: ignore[arg-type]
     if codec.vocab_size > rows:
@@ -165,7 +164,7 @@ def wrap(
         found = f"a tokenizer whose highest id is {codec.vocab_size - 1} and a model with {rows} rows of embeddings"
         raise ModelError(where, found, "every id to have an embedding", do)
     wrapped = HuggingFaceModel(model, tokenizer, codec)
-    wrapped.check_parity(where, needs_packs, in_segments)
+    wrapped.check_parity(where, needs_packs)
     return wrapped
 
 

@@ -50,55 +50,48 @@ class _Trial:
     paths: Sequence[tuple[Ids, Ids]]
 
 
-def find_windows(model: HuggingFaceModel, where: Path, needs_packs: bool) -> tuple[Windows, str | None, Tensor]:
-    """How the model keeps its windows in packs; why it cannot read the packs of scoring, if it cannot; and its
-    `logits_of_trial`.
+def find_windows(model: HuggingFaceModel, where: Path, needs_packs: bool) -> tuple[Windows, str | None]:
+    """How the model keeps its windows in packs; and why it cannot read the packs of scoring, if it cannot.
 
     ModelError for a model that looks ahead; where packs are needed, for one that cannot read those of training either.
     """
     _check_causal(model, where)
-    ways, alone = windows_of(model.model.config), logits_of_trial(model)
+    ways = windows_of(model.model.config)
     reasons: list[Unlike] = []
     for windows in ways:
-        if (unlike := first_difference(model, windows, alone)) is None:
-            return windows, None, alone
+        if (unlike := first_difference(model, windows)) is None:
+            return windows, None
         reasons.append(unlike)
     found, expected = reasons[0]  # of the way that the config suggests
-    trainable = [windows for windows in ways if first_difference(model, windows, alone, training=True) is None]
+    trainable = [windows for windows in ways if first_difference(model, windows, training=True) is None]
     if needs_packs and not trainable:
         raise ModelError(where, found, expected, "This architecture is not supported yet.")
-    return (trainable or ways)[0], found, alone
+    return (trainable or ways)[0], found
 
 
-def logits_of_trial(model: HuggingFaceModel) -> Tensor:
-    """What the model says to the short sequences of a trial, each of them alone."""
-    return _alone(model, _short(model))
-
-
-def first_difference(model: HuggingFaceModel, windows: Windows, alone: Tensor, training: bool = False) -> Unlike | None:
-    """Why packs are not what each sequence is alone, or None where they are; `alone` is the model's `logits_of_trial`.
+def first_difference(model: HuggingFaceModel, windows: Windows, training: bool = False) -> Unlike | None:
+    """Why packs are not what each sequence is alone, or None where they are.
 
     Short sequences first. Then ones that are longer than each window, which is made small for that. Then ones that are
     longer than whatever else looks like a limit of a layer, in positions and, because of branches, in columns; in
     `training` no branches make a segment longer than its sequences.
     """
     short = _short(model)
-    if unlike := _compare(model, windows, short, alone):
+    if unlike := _compare(model, windows, short):
         return unlike
     limits = other_limits(model.model, windows)
     for window in windows.distinct:
+        whole = _alone(model, short)
         with shrunk(model.model, windows, window) as small:
-            near = _alone(model, short)
-            if distance(near, alone) < tolerance(model):  # the layers do not ask the config
+            if distance(_alone(model, short), whole) < tolerance(model):  # the layers do not ask the config
                 limits["chunk" if window.chunked else "sliding window"] = window.size
-            elif unlike := _compare(model, small, short, near):
+            elif unlike := _compare(model, small, short):
                 return unlike
     for name, size in limits.items():
         if size > MAX_TRIED:
             expected = f"at most {MAX_TRIED}, the longest that is tried in packs"
             return Unlike(f"layers with a {name.replace('_', ' ')} of {size:,} tokens", expected)
-        long = _long(model, size, branched=not training)
-        if unlike := _compare(model, windows, long, _alone(model, long)):
+        if unlike := _compare(model, windows, _long(model, size, branched=not training)):
             return unlike
     return None
 
@@ -134,7 +127,8 @@ def _check_causal(model: HuggingFaceModel, where: Path) -> None:
         raise ModelError(where, "a model that looks ahead", "a causal language model", "Choose another one.")
 
 
-def _compare(model: HuggingFaceModel, windows: Windows, trial: _Trial, alone: Tensor) -> Unlike | None:
+def _compare(model: HuggingFaceModel, windows: Windows, trial: _Trial) -> Unlike | None:
+    alone = _alone(model, trial)
     try:
         packed = model.logits(model.hidden(collate([trial.pack]), windows))[-len(alone) :]
     except Exception as exc:  # an architecture that takes no packs raises whatever its own code happens to raise
@@ -148,8 +142,7 @@ def _compare(model: HuggingFaceModel, windows: Windows, trial: _Trial, alone: Te
 
 
 def _alone(model: HuggingFaceModel, trial: _Trial) -> Tensor:
-    read = {sequence: model.logits_alone([*sequence]) for sequence in {(*start, *end) for start, end in trial.paths}}
-    return torch.cat([read[(*start, *end)][len(start) - 1 : -1] for start, end in trial.paths])
+    return torch.cat([model.logits_alone(start + end)[len(start) - 1 : -1] for start, end in trial.paths])
 
 
 def _pieces(model: HuggingFaceModel) -> tuple[Ids, Ids, Ids, Ids]:
