@@ -3,6 +3,7 @@
 Weights are drawn wide (standard deviation 0.2), so that logits are some units apart and a leak cannot hide in rounding.
 """
 
+import copy
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,7 +90,8 @@ def toy_config(kind: str) -> PreTrainedConfig:
 def toy_weights(config: str | PreTrainedConfig, attention: str | None = None, seed: int = 0) -> PreTrainedModel:
     """A transformers model with random weights, in evaluation mode; without `attention` the kind it chooses itself."""
     torch.manual_seed(seed)
-    config = toy_config(config) if isinstance(config, str) else config
+    # A copy: models of one config would share the attention that either of them is set to.
+    config = toy_config(config) if isinstance(config, str) else copy.deepcopy(config)
     return AutoModelForCausalLM.from_config(config, attn_implementation=attention).eval()
 
 

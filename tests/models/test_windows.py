@@ -103,7 +103,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     | {"vision_config": SEEING | {"num_hidden_layers": 2, "crop_size": 16}, "audio_config": HEARING},
     "Qwen3_5TextConfig": {f"linear_{name}": value for name, value in STATEFUL.items()},
     "RecurrentGemmaConfig": {"num_hidden_layers": 3, "lru_width": 32, "attention_window_size": WINDOW},
-    "ReformerConfig": HASHED,
+    "ReformerConfig": HASHED | {"pad_token_id": 1},
     "ZayaConfig": {"layer_types": ["hybrid_sliding", "hybrid"], "router_hidden_size": 16, "num_experts_per_tok": 1},
 }
 SHAPE_OF_NEO = {"vocab_size": NUM_IDS, "hidden_size": 32, "num_layers": 2, "num_heads": 4, "initializer_range": 0.2}
@@ -113,11 +113,11 @@ MODES = {
     f"segments, {KINDS}": "Beam CohereCompassText Cohere2 Cohere2Moe Cwm Dots1 Exaone4 ExaoneMoe Gemma3Text "
     "Gemma3nText Gemma4Text Gemma4UnifiedText Kolibri1 Laguna Llama4Text Mellum Ministral Olmo3 Qwen2 Qwen2Moe Qwen3 "
     "SmolLM3",
-    f"segments, {ONE}": "AXK2 DeepseekV32 Ministral3 Mistral Mixtral Phi3 Phi4Multimodal Phimoe Qwen3Moe Starcoder2",
+    f"segments, {ONE}": "Ministral3 Mistral Mixtral Phi3 Phi4Multimodal Phimoe Qwen3Moe Starcoder2",
     # Soft caps and sinks within attention, or gates on it, are not what torch's sdpa does.
     f"packs, {KINDS}": "Afmoe Flint Gemma2 GptOss GraniteMoeSWA GraniteSWA MiMoV2Flash VaultGemma",
-    "alone": "Blt DeepseekV4 Doge Dots3NoteText GlmMoeDsa GPTNeo HYV4 Inkling2Text InklingText Lfm3 MiniMax "
-    "MiniMaxM3VLText ModernBertDecoder Moshi NemotronH RecurrentGemma Reformer Zaya",
+    "alone": "AXK2 Blt DeepseekV32 DeepseekV4 Doge Dots3NoteText GlmMoeDsa GPTNeo HYV4 Inkling2Text InklingText Lfm3 "
+    "MiniMax MiniMaxM3VLText ModernBertDecoder Moshi NemotronH RecurrentGemma Reformer Zaya",
 }
 MODE_OF = {f"{name}Config": mode for mode, names in MODES.items() for name in names.split()}
 COMPOSITES = {
