@@ -53,8 +53,8 @@ def test_the_ids_are_those_that_training_sees(call):
     ids, num_supervised = training_ids(fitted, codec)
     before, after = shown_ids(ended.out)
     assert [*before, *after] == list(ids)
-    assert len(after) == num_supervised == 3
-    assert f"{len(before)} ids of the prompt: " in ended.out and "\n3 ids supervised: " in ended.out
+    assert len(after) == num_supervised == 2
+    assert f"{len(before)} ids of the prompt: " in ended.out and "\n2 ids supervised: " in ended.out
     assert ended.out.rstrip().endswith(' 0 "<|end|>"')
 
 

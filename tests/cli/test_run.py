@@ -241,7 +241,7 @@ def test_a_read_only_disk(recipe, call, disk: Callable[[str], Path]):
 def test_a_base_of_ones_own_from_text_to_a_score(openflan_command, tmp_path):
     settings = {
         "shape": {"vocab_size": 512, "hidden_size": 16, "num_layers": 1, "num_heads": 2, "mlp_size": 32},
-        "num_updates": 2,
+        "stages": [{"num_updates": 2, "text": {"short_lists": 1}}],
         "tokenizer_documents": 100,
         "train": {"optimizer": "muon", "learning_rate": 1e-3, "pack_tokens": 128, "packs_per_update": 2},
     }

@@ -60,10 +60,10 @@ def test_the_text_part_of_a_composite_model_counts(tmp_path):
 
 
 def test_the_embedded_base_by_hand():
-    table, layer = 2048 * 128, 4 * 128 * 128 + 3 * 128 * 352 + 2 * 128
+    table, matrices, vectors = 1899 * 96, 4 * (4 * 96 * 96 + 3 * 96 * 256), 4 * (2 + 4) * 96 + 96  # norms, biases
     found = estimate(ModelSettings(), 8192, 800, 8192, "adamw")
-    assert found.num_parameters == table + 4 * layer + 128 == 1_066_112
-    matrices, attention = 4 * (layer - 2 * 128), 4 * 4 * 1024 * 128
+    assert found.num_parameters == table + matrices + vectors == 627_072
+    attention = 4 * 4 * 1024 * 96
     assert found.flops == 8192 * (6 * matrices + 3 * attention) + 800 * 6 * table
     assert found.seconds == pytest.approx(found.flops / (0.5 * found.matmul_flops_per_second))
     assert found.matmul_flops_per_second > 1e8

@@ -19,7 +19,8 @@ from openflan.config import RunConfig, load_recipe
 from openflan.errors import OpenFlanError
 from openflan.models.folder import EMBEDDED
 from openflan.models.lm import HuggingFaceModel
-from openflan.models.load import load_model, make_model, save_model, wrap
+from openflan.models.load import load_model, save_model, wrap
+from openflan.models.make import make_model
 from openflan.models.settings import ModelSettings, ModelShape
 from openflan.models.tokenizer import load_tokenizer
 from openflan.study import execute, run_one

@@ -229,7 +229,7 @@ def test_coqa_keeps_all_its_questions(data_root, limit):
     asked = [Asked(row, template) for template in task.scored_templates[:2] for row in rows]
     fitted = list(zip(asked, fit_many(asked, task, codec, Lengths(limit, 512)), strict=True))
     found = [(one.example.fields, each.prompt.input) for one, each in fitted if isinstance(each, Fitted)]
-    assert len(found) > 40 and sum(fields["story"] not in text for fields, text in found) > 40
+    assert len(found) > 30 and sum(fields["story"] not in text for fields, text in found) > 30
     assert [fields["questions"] in text for fields, text in found] == [True] * len(found)
 
 

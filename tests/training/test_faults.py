@@ -50,7 +50,7 @@ def test_a_gradient_that_is_not_finite_names_the_rows_of_the_update(tmp_path):
 
 def test_a_training_that_trains_nothing_stops_at_its_first_update(tmp_path, monkeypatch):
     model = toy_model("llama")
-    monkeypatch.setattr(model, "logits", lambda hidden: hidden.new_zeros(len(hidden), 1) * hidden.sum())
+    monkeypatch.setattr(model, "logits", lambda hidden, ids: hidden.new_zeros(len(hidden), 1) * hidden.sum())
     monkeypatch.setattr(loss, "cross_entropy", lambda logits, labels, reduction: logits[:, 0])
     with pytest.raises(ModelError, match=r"^update 0: found loss 0.0 and a gradient of zero; expected something to"):
         run(tmp_path, model)

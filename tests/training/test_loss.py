@@ -129,7 +129,7 @@ def test_chunks_are_of_one_size(most, sizes, monkeypatch):
     batch = collate([Pack(120, draw_segments([60, 60], num_supervised=40))])
     monkeypatch.setattr(lm, "MAX_LOGITS", most * model.codec.vocab_size)
     logits = model.logits
-    monkeypatch.setattr(model, "logits", lambda hidden: seen.append(len(hidden)) or logits(hidden))
+    monkeypatch.setattr(model, "logits", lambda hidden, ids: seen.append(len(hidden)) or logits(hidden, ids))
     summed_loss(model, batch)
     assert seen == sizes
 
@@ -191,3 +191,16 @@ def test_nothing_supervised_is_zero():
     loss = summed_loss(model, collate([Pack(8, [plain_segment(0, [5, 6, 7], 0)])]))
     loss.backward()
     assert float(loss.detach()) == 0.0
+
+
+def test_among_labels_the_softmax_is_over_the_predicted_ids_alone():
+    model = toy_model("llama")
+    batch = collate([Pack(16, [plain_segment(0, [5, 6, 7, 8], 3), plain_segment(1, [9, 7, 6], 2)])])
+    with torch.inference_mode():
+        logits, loss = model.logits(model.hidden(batch)), float(summed_loss(model, batch))
+        among = float(summed_loss(model, batch, among_labels=True))
+    expected = 0.0
+    for row, label in zip(logits, batch.labels.tolist(), strict=True):
+        expected += float(row[[6, 7, 8]].logsumexp(0) - row[label])
+    assert among == pytest.approx(expected, rel=1e-5)
+    assert loss > expected + 1

@@ -27,7 +27,7 @@ def gradient(parts: list[list[Pack]], tmp_path, **changes: object) -> tuple[floa
     ranks = Ranks(settings, tmp_path)
     _, wrapped = ranks.wrap(model)
     model.model.train()
-    loss, sizes = _accumulate(wrapped, parts, settings, ranks)
+    loss, sizes = _accumulate(wrapped, parts, settings, ranks, among_labels=False)
     assert (sizes.num_supervised, sizes.num_tokens) == (41, 105)  # eight ids of eight: the first is never predicted
     return loss, {name: weight.grad.clone() for name, weight in model.model.named_parameters()}
 
@@ -85,7 +85,7 @@ def test_gradient_checkpointing_changes_no_gradient(tmp_path):
     ranks = Ranks(settings, tmp_path)
     _, wrapped = ranks.wrap(model)
     model.model.train()
-    _accumulate(wrapped, [packs()], settings, ranks)
+    _accumulate(wrapped, [packs()], settings, ranks, among_labels=False)
     assert len(seen) == 2  # in the forward pass and again in the backward pass
     expected = gradient([packs()], tmp_path)[1]
     assert all(torch.equal(weight.grad, expected[name]) for name, weight in model.model.named_parameters())

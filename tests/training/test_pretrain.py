@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from openflan import files
@@ -10,7 +12,8 @@ from openflan.models.load import load_model
 from openflan.models.settings import ModelSettings
 from openflan.training import pretrain as pretrain_module
 from openflan.training.loop import UpdateLog
-from openflan.training.pretrain import PretrainRecipe, pretrain
+from openflan.training.pretrain import PretrainRecipe, _segment, _Text, pretrain
+from openflan.world.practice import marked
 
 WEIGHTS = "model.safetensors"
 PARAGRAPH = (
@@ -24,8 +27,15 @@ class Killed(BaseException):
 
 def recipe(**changes: object) -> PretrainRecipe:
     values = {
-        "num_updates": 2,
-        "shape": {"vocab_size": 400, "hidden_size": 32, "num_layers": 2, "num_heads": 2, "mlp_size": 64},
+        "stages": [
+            {"num_updates": 1, "text": {"short_lists": 1}, "other_tokens": 0.0},
+            {"num_updates": 1, "text": {"drill": 2, "tools": 1}, "other_tokens": 0.5},
+        ],
+        "updates_among_labels": 1,
+        "shape": {
+            **{"vocab_size": 400, "hidden_size": 32, "num_layers": 2, "num_heads": 2, "mlp_size": 64},
+            "num_shift_heads": 1,
+        },
         "tokenizer_documents": 100,
         "train": {
             "optimizer": "muon",
@@ -47,7 +57,7 @@ def made(tmp_path_factory) -> Path:
 def same_folders(a: Path, b: Path) -> bool:
     ours, theirs = load_file(a / WEIGHTS), load_file(b / WEIGHTS)
     assert ours.keys() == theirs.keys()
-    assert len(ours) == 20
+    assert len(ours) == 28  # 20 matrices and norms, 8 biases
     equal = all(torch.equal(ours[name], theirs[name]) for name in ours)
     return equal and (a / "tokenizer.json").read_bytes() == (b / "tokenizer.json").read_bytes()
 
@@ -60,7 +70,16 @@ def test_a_tiny_recipe_makes_a_folder_that_loads(made):
     assert {tensor.dtype for tensor in load_file(made / WEIGHTS).values()} == {torch.bfloat16}
     log = list(files.read_jsonl(made.parent / files.TRAIN_LOG))
     assert [row["update"] for row in log] == [0, 1]
-    assert all(row["num_tokens"] > 240 and 4 < row["loss"] < 10 for row in log)
+    assert all(row["num_tokens"] > 200 for row in log)
+    assert 2 < log[0]["loss"] < 5  # over the labels of an update alone
+    assert 4 < log[1]["loss"] < 10
+    making = json.loads((made / "making.json").read_text())
+    assert making["recipe"] == recipe().model_dump(mode="json", exclude_defaults=True)
+    assert making["num_tokens"] == sum(row["num_tokens"] for row in log)
+    assert making["losses"] == [[2, pytest.approx((log[0]["loss"] + log[1]["loss"]) / 2, abs=1e-4)]]
+    assert [row["update"] for row in making["probes"]] == [2]
+    assert all(0 <= share <= 1 for skill, share in making["probes"][0].items() if skill != "update")
+    assert len(making["probes"][0]) == 18
 
 
 def test_the_same_recipe_makes_the_same_model(made, tmp_path):
@@ -86,7 +105,7 @@ def test_interrupted_it_goes_on_to_the_same_model(made, tmp_path):
 
 def test_another_recipe_does_not_go_on_from_it(made):
     with pytest.raises(RunError, match="a checkpoint of another run"):
-        pretrain(recipe(num_updates=3), made.parent)
+        pretrain(recipe(tokenizer_documents=101), made.parent)
 
 
 def test_later_blocks_do_not_need_the_earlier_ones(monkeypatch, tmp_path):
@@ -106,30 +125,56 @@ def test_later_blocks_do_not_need_the_earlier_ones(monkeypatch, tmp_path):
 
 def test_no_text_is_read_twice_and_packs_are_full(monkeypatch, tmp_path):
     seen = []
+    stages = [
+        {"num_updates": 5, "text": {"short_lists": 1}, "other_tokens": 0.0},
+        {"num_updates": 5, "text": {"drill": 1, "tools": 1}, "other_tokens": 0.5},
+    ]
     monkeypatch.setattr(pretrain_module, "UPDATES_PER_BLOCK", 4)
-    monkeypatch.setattr(pretrain_module, "train", lambda model, packs_of, *_: seen.append(packs_of))
-    pretrain(recipe(), tmp_path)
-    updates = [seen[0](update) for update in (0, 1, 2, 3, 4)]
-    assert [len(packs) for packs in updates] == [2] * 5
-    block = [segment.key for packs in updates[:4] for p in packs for segment in p.segments]
-    assert len(block) == len(set(block)) > 8
-    assert updates[4][0].segments[0].ids not in {s.ids for packs in updates[:4] for p in packs for s in p.segments}
-    assert all(s.supervised == (True,) * len(s) for packs in updates for p in packs for s in p.segments)
-    assert sum(p.num_tokens for packs in updates for p in packs) > 0.9 * 128 * 10
-    assert [p.num_tokens for p in seen[0](0)] == [p.num_tokens for p in updates[0]]
+    monkeypatch.setattr(pretrain_module, "train", lambda model, packs_of, *_, **__: seen.append((model, packs_of)))
+    monkeypatch.setattr(pretrain_module, "_making", lambda *_: {})
+    pretrain(recipe(stages=stages), tmp_path)
+    [(model, packs_of)] = seen
+    updates = [packs_of(update) for update in range(10)]
+    assert [len(packs) for packs in updates] == [2] * 10
+    segments = [[s for p in packs for s in p.segments] for packs in updates]
+    texts = [s.ids for part in segments for s in part if len(s.ids) > 20]
+    assert len(texts) == len(set(texts)) > 20
+    assert sum(p.num_tokens for packs in updates for p in packs) > 0.8 * 128 * 20
+    assert [p.num_tokens for p in packs_of(0)] == [p.num_tokens for p in updates[0]]
+    lists = [s for part in segments[:5] for s in part]
+    assert all(8 <= sum(s.supervised) < len(s) / 2 for s in lists)  # eight answers of a token or more
+    assert all("?" in model.codec.decode(list(s.ids)) for s in lists)
+    whole = [s for part in segments[5:] for s in part if "?" not in model.codec.decode(list(s.ids))]
+    assert whole
+    assert all(all(s.supervised) for s in whole)
 
 
-def test_paragraphs_of_a_corpus_are_mixed_in(made, tmp_path):
+def test_a_share_of_the_other_tokens_is_predicted(made):
+    model = load_model(ModelSettings(path=str(made)))
+    text = f"Ella hat. Tom kite. Ella? {marked('hat')} Tom? {marked('kite')}"
+    counts = [sum(_segment(key, text, model, 0.3, 0, 500).supervised) for key in range(200)]
+    ids = len(_segment(0, text, model, 0.3, 0, 500))
+    answers = sum(_segment(0, text, model, 0.0, 0, 500).supervised)
+    assert answers + 0.2 * (ids - answers) < sum(counts) / 200 < answers + 0.4 * (ids - answers)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [({"drills": 1}, "no kind of text is called drills: expected some of short_lists"), ({"drill": 0}, "above 0")],
+)
+def test_kinds_of_text_that_there_are_not_are_refused(text, found):
+    with pytest.raises(ValidationError, match=found):
+        recipe(stages=[{"num_updates": 1, "text": text}])
+
+
+def test_paragraphs_of_a_corpus_are_mixed_into_the_last_stage(tmp_path):
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(PARAGRAPH * 2 + "\ntoo short a line\n" + PARAGRAPH * 20 + "\n", encoding="utf-8")
-    mixed = recipe(corpus=corpus, corpus_share=0.5)
-    paragraphs = pretrain_module._paragraphs(corpus)
-    assert [len(p.split(" ")) for p in paragraphs] == [48, 120]
-    texts = list(pretrain_module._text(mixed, paragraphs, 0, 200))
-    assert len(texts) == 200
-    assert 80 < sum(text in paragraphs for text in texts) < 120
-    plain = list(pretrain_module._text(recipe(), [], 0, 200))
-    assert [a for a, b in zip(texts, plain, strict=True) if a not in paragraphs and a != b] == []
+    text = _Text(recipe(corpus=corpus, corpus_share=0.5))
+    assert [len(p.split(" ")) for p in text.paragraphs] == [48, 120]
+    first, last = (list(text.documents(stage, 0, 200)) for stage in (0, 1))
+    assert not any(each in text.paragraphs for each in first)
+    assert 80 < sum(each in text.paragraphs for each in last) < 120
 
 
 def test_a_corpus_that_cannot_be_read_is_an_error(tmp_path):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 from torch.utils.checkpoint import create_selective_checkpoint_contexts
 from transformers import (
     GenerationConfig,
@@ -142,13 +143,14 @@ class HuggingFaceModel:
         self.model.set_attn_implementation(before)
         return False
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """[N, vocabulary] in fp32: the head is applied only where something is predicted.
+    def logits(self, hidden: Tensor, ids: Tensor | None = None) -> Tensor:
+        """[N, vocabulary] in fp32, or of `ids` alone: the head is applied only where something is predicted.
 
         What Cohere, Granite and Gemma do to its output is done here, too; other heads fail `check_parity`.
         """
         config = text_config(self.model.config)
-        logits: Tensor = self.model.get_output_embeddings()(hidden).float()
+        head: Any = self.model.get_output_embeddings()
+        logits: Tensor = (head(hidden) if ids is None else linear(hidden, head.weight[ids])).float()
         if isinstance(scale := getattr(config, "logit_scale", None), int | float):
             logits = logits * scale
         if scale := getattr(config, "logits_scaling", None):

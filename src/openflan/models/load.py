@@ -1,8 +1,7 @@
-"""Loading, making and saving models: with `models/tokenizer.py` the only place that knows transformers' loaders."""
+"""Loading and saving models: with `models/tokenizer.py` the only place that knows transformers' loaders."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -37,10 +34,9 @@ from openflan.models.folder import (
     unloadable,
 )
 from openflan.models.lm import HuggingFaceModel
-from openflan.models.settings import ModelSettings, ModelShape
+from openflan.models.settings import ModelSettings
 from openflan.models.sizes import check_sizes, check_weights
 from openflan.models.tokenizer import codec_of, load_tokenizer
-from openflan.streams import seed_of
 
 LOADABLE = "a causal language model that transformers can load"
 
@@ -166,32 +162,6 @@ def wrap(
     wrapped = HuggingFaceModel(model, tokenizer, codec)
     wrapped.check_parity(where, needs_packs)
     return wrapped
-
-
-def make_model(shape: ModelShape, seed: int, eos_id: int, pad_id: int) -> LlamaForCausalLM:
-    """A new model with random weights. Embeddings start at 1/sqrt(width); outputs of residual blocks are divided by
-    sqrt(2 * layers), so that depth does not change the scale of the stream."""
-    config = LlamaConfig(
-        vocab_size=shape.vocab_size,
-        hidden_size=shape.hidden_size,
-        intermediate_size=shape.mlp_size,
-        num_hidden_layers=shape.num_layers,
-        num_attention_heads=shape.num_heads,
-        num_key_value_heads=shape.num_heads,
-        max_position_embeddings=shape.max_positions,
-        tie_word_embeddings=True,
-        initializer_range=1 / math.sqrt(shape.hidden_size),
-        bos_token_id=None,
-        eos_token_id=eos_id,
-        pad_token_id=pad_id,
-    )
-    torch.manual_seed(seed_of(seed, "initial weights"))
-    model = LlamaForCausalLM(config)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if name.endswith(("o_proj.weight", "down_proj.weight")):
-                weight.div_(math.sqrt(2 * shape.num_layers))
-    return model
 
 
 def save_model(

@@ -78,3 +78,13 @@ class ModelShape(Strict):
     """Width inside an MLP."""
     max_positions: int = 1024
     """The longest sequence, in tokens."""
+    num_shift_heads: int = Field(0, ge=0)
+    """Heads of the first layer that begin as ones that look 1, 2, 3, ... tokens back."""
+
+    @model_validator(mode="after")
+    def _no_more_shift_heads_than_heads(self) -> ModelShape:
+        if self.num_shift_heads > self.num_heads:
+            raise ValueError(
+                f"num_shift_heads is {self.num_shift_heads}, expected at most num_heads ({self.num_heads})"
+            )
+        return self

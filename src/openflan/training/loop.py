@@ -64,6 +64,7 @@ def train(
     seed: int,
     on_update: Callable[[UpdateLog], None] = lambda _: None,
     describe: Callable[[int], str] = lambda key: f"row {key}",
+    among_labels: Callable[[int], bool] = lambda update: False,
 ) -> None:
     """Make `num_updates` updates, going on from the newest checkpoint in `folder` if there is one.
 
@@ -73,7 +74,8 @@ def train(
     The result depends on `identity`, packs, settings and seed alone: an interrupted run that is repeated ends with the
     same weights, bit for bit. On SIGTERM and SIGINT the update in hand is finished and saved, then SystemExit (143) or
     KeyboardInterrupt ends the run. ModelError as soon as a loss or a gradient is not finite, naming update and rows,
-    which `describe` words from their keys.
+    which `describe` words from their keys. `among_labels` says in which updates the softmax is over the predicted ids
+    alone (`summed_loss`).
     """
     ranks = Ranks(settings, folder)
     if settings.gradient_checkpointing:
@@ -96,7 +98,7 @@ def train(
             factor = rate_factor(settings, update, num_updates)
             scale_rates(optimizers, factor)
             packs = ranks.microbatches(packs_of(update), settings.packs_per_microbatch)
-            loss, sizes = _accumulate(wrapped, packs, settings, ranks)
+            loss, sizes = _accumulate(wrapped, packs, settings, ranks, among_labels(update))
             norm = clip_gradients(weights, settings.max_gradient_norm)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 found = f"loss {loss} and gradient norm {norm}"
@@ -144,7 +146,7 @@ class _Sizes:
 
 
 def _accumulate(
-    wrapped: Module, packs: Sequence[Sequence[Pack]], settings: TrainSettings, ranks: Ranks
+    wrapped: Module, packs: Sequence[Sequence[Pack]], settings: TrainSettings, ranks: Ranks, among_labels: bool
 ) -> tuple[float, _Sizes]:
     """Leave the gradient of an update in the weights; its loss and its sizes. `packs` are this rank's microbatches."""
     batches = [collate(part) for part in packs]
@@ -159,7 +161,7 @@ def _accumulate(
         batch = batch.to(ranks.device)
         with ranks.accumulating(wrapped, last=number == len(batches)):
             with ranks.accelerator.autocast():
-                loss = wrapped(batch, id_weights(batch, settings)) / max(divisor, 1.0)
+                loss = wrapped(batch, id_weights(batch, settings), among_labels) / max(divisor, 1.0)
             # DDP and FSDP average gradients over ranks; what is wanted is their sum.
             (loss * ranks.num_processes).backward()
         losses.append(loss.detach())

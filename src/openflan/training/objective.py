@@ -23,9 +23,10 @@ class Objective(Module):
         self.weights = model.model  # registered: the parameters of this module are the model's
         self.model = model
 
-    def forward(self, batch: Batch, id_weights: Tensor | None = None) -> Tensor:
-        """Sum of -log p over the supervised ids, each times its weight in `id_weights` [N]; a scalar in nats."""
-        return summed_loss(self.model, batch, id_weights)
+    def forward(self, batch: Batch, id_weights: Tensor | None = None, among_labels: bool = False) -> Tensor:
+        """Sum of -log p over the supervised ids, each times its weight in `id_weights` [N]; a scalar in nats. For
+        `among_labels` see `summed_loss`."""
+        return summed_loss(self.model, batch, id_weights, among_labels)
 
 
 def id_weights(batch: Batch, settings: TrainSettings) -> Tensor | None:

@@ -1,7 +1,9 @@
-"""Facts about the people of the world, and which of them belong to the test split.
+"""Facts about the people of the world, and which scenes belong to the test split.
 
-The split is by combination, not by row: a third of all (name, relation, value) triples is kept for test rows. Neither
-pretraining text nor training rows ever contain one of them, so no test passage can have been read before.
+The split is by scene. A third of all (name, relation, value) triples is held out, and a test scene tells held-out facts
+only. A training scene may tell one of them, but never alone and never beside another: each value is then as usual for
+each person as any other, and yet no two facts of a test scene, and no fact that a test row tells alone, are told in
+pretraining text or in a training row. A split by triple would teach that what test rows tell does not occur.
 """
 
 from __future__ import annotations
@@ -70,6 +72,10 @@ class Fact:
         """One sentence that states the fact, in one of the relation's wordings."""
         return rng.choice(self.relation.statements).format(n=self.name, v=self.value)
 
+    def with_value(self, value: str) -> Fact:
+        """The same said of another value."""
+        return Fact(self.name, self.relation, value)
+
     def fill(self, text: str) -> str:
         """`text` with `{n}` and `{v}` filled in."""
         return text.format(n=self.name, v=self.value)
@@ -94,28 +100,49 @@ def split_values(values: Sequence[str], split: Split, *names: str) -> list[str]:
 
 @functools.cache
 def values_for(name: str, relation: Relation, split: Split) -> tuple[str, ...]:
-    """The values that `name` may have in rows of `split`."""
-    return tuple(split_values(relation.values, split, name, relation.name))
+    """The values that scenes of `split` may give to `name`: those held out, or any."""
+    return tuple(split_values(relation.values, "test", name, relation.name)) if split == "test" else relation.values
 
 
-def draw_fact(rng: random.Random, split: Split, name: str, relation: Relation, avoid: Sequence[str] = ()) -> Fact:
-    """A fact about `name` from the combinations of `split`; none of `avoid` while another value is left."""
-    free = [v for v in values_for(name, relation, split) if v not in avoid]
-    return Fact(name, relation, rng.choice(free or values_for(name, relation, split)))
+def is_held_out(fact: Fact) -> bool:
+    """Whether the fact is of the third that test scenes are made of."""
+    return fact.value in test_third(fact.relation.values, fact.name, fact.relation.name)
+
+
+def may_tell(facts: Sequence[Fact], split: Split) -> bool:
+    """Whether a text of `split` may tell these facts and no others."""
+    num_held_out = sum(map(is_held_out, facts))
+    if split == "test":
+        return num_held_out == len(facts)
+    return num_held_out == 0 or (num_held_out == 1 and len(facts) > 1)
+
+
+def draw_fact(rng: random.Random, split: Split, name: str, relation: Relation) -> Fact:
+    """A fact about `name` that a text of `split` may tell alone."""
+    return Fact(name, relation, rng.choice(split_values(relation.values, split, name, relation.name)))
+
+
+def draw_other(rng: random.Random, split: Split, fact: Fact, avoid: Sequence[str] = ()) -> Fact:
+    """The same with another value, drawn as scenes draw theirs: what a false statement says. None of `avoid`."""
+    return fact.with_value(
+        rng.choice([v for v in values_for(fact.name, fact.relation, split) if v not in (fact.value, *avoid)])
+    )
 
 
 def draw_scene(rng: random.Random, split: Split, num_people: int, num_facts: int) -> list[Fact]:
-    """Facts about several people, in random order: every person appears, and two share a value only where the
-    split leaves them no other.
+    """Facts about several people, in random order: every person appears, and no two share a value of a relation.
 
     Facts are shared out evenly; people share relations, so that telling who has what needs both name and value.
     """
-    names = rng.sample(NAMES, num_people)
-    relations = rng.sample(RELATIONS, max(1, -(-num_facts // num_people)))
-    facts: list[Fact] = []
-    for i in range(num_facts):
-        relation = relations[i // num_people]
-        taken = [f.value for f in facts if f.relation is relation]
-        facts.append(draw_fact(rng, split, names[i % num_people], relation, avoid=taken))
-    rng.shuffle(facts)
-    return facts
+    while True:
+        names = rng.sample(NAMES, num_people)
+        relations = rng.sample(RELATIONS, max(1, -(-num_facts // num_people)))
+        facts: list[Fact] = []
+        for i in range(num_facts):
+            name, relation = names[i % num_people], relations[i // num_people]
+            taken = [fact.value for fact in facts if fact.relation is relation]
+            free = [value for value in values_for(name, relation, split) if value not in taken]
+            facts += [Fact(name, relation, rng.choice(free))] if free else []
+        if len(facts) == num_facts and may_tell(facts, split):
+            rng.shuffle(facts)
+            return facts

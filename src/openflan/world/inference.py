@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 
-from openflan.world.facts import Fact, Split, draw_fact, values_for
+from openflan.world.facts import Fact, Split, draw_fact, may_tell, values_for
 from openflan.world.lexicon import DAYS, NAMES
 from openflan.world.scenes import (
     DENIALS,
@@ -61,16 +61,18 @@ def _thing(fact: Fact) -> str:
 
 def cb(rng: random.Random, split: Split) -> Row:
     """What somebody says about one person, and whether the speaker is right; the statement may be denied, too."""
-    fact, rival = draw_rivals(rng, split)
     label = rng.randrange(3)  # entailment, contradiction, neutral
     denied = rng.random() < 0.5
-    if label == 2:
-        relation = other_relation(rng, fact.relation)
-        unrelated = draw_fact(rng, split, fact.name, relation)
-        told = rng.choice((Fact(rival.name, fact.relation, fact.value), unrelated))
-        told_denied = rng.random() < 0.5
-    else:
-        told, told_denied = fact, denied != (label == 1)
+    while True:
+        fact, rival = draw_rivals(rng, split)
+        if label == 2:
+            unrelated = draw_fact(rng, split, fact.name, other_relation(rng, fact.relation))
+            told = rng.choice((Fact(rival.name, fact.relation, fact.value), unrelated))
+            told_denied = rng.random() < 0.5
+        else:
+            told, told_denied = fact, denied != (label == 1)
+        if may_tell([told], split):
+            break
     hypothesis = fact.fill(DENIALS[fact.relation.name] if denied else fact.relation.statements[0])
     return {"premise": _report(rng, told, told_denied), "hypothesis": hypothesis, "label": label}
 
@@ -114,7 +116,7 @@ def qqp(rng: random.Random, split: Split) -> Row:
 
 
 def _asked_facts(rng: random.Random, split: Split, same: bool) -> list[str]:
-    fact, rival = draw_rivals(rng, split)
+    fact, rival = draw_rivals(rng, split, apart=True)
     other = fact
     if not same:
         relation = other_relation(rng, fact.relation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from openflan.world.facts import RELATIONS, Fact, Split, draw_fact, split_values, values_for
+from openflan.world.facts import RELATIONS, Fact, Split, draw_fact, may_tell, split_values
 from openflan.world.lexicon import (
     ANIMALS,
     BAD,
@@ -137,8 +137,8 @@ def cola(rng: random.Random, split: Split) -> Row:
 
 def _shared_value(rng: random.Random, split: Split, people: list[str], fact: Fact) -> str | None:
     """A value that the split allows to all of the people; None where there is none."""
-    allowed = [values_for(name, fact.relation, split) for name in people]
-    shared = [value for value in allowed[0] if all(value in values for values in allowed)]
+    values = fact.relation.values
+    shared = [v for v in values if may_tell([Fact(name, fact.relation, v) for name in people], split)]
     return rng.choice(shared) if shared else None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from openflan.world.facts import RELATIONS, Fact, Split, draw_fact, split_values, values_for
+from openflan.world.facts import RELATIONS, Fact, Split, draw_fact, draw_other, may_tell, split_values
 from openflan.world.lexicon import CAUSES, DAYS, FEELINGS, FELT, NAMES
 from openflan.world.scenes import (
     Row,
@@ -71,21 +71,19 @@ def multi(rng: random.Random, split: Split) -> Row:
         case = draw_case(rng, split)
         text, question = passage(rng, case.facts), case.true.fill(case.true.relation.ask_value)
         answer = case.true.value
-        allowed = values_for(case.true.name, case.true.relation, split)
-        left = [v for v in allowed if v not in (answer, case.false.value)]
-        others = [case.false.value, rng.choice(left)]
+        others = [case.false.value, draw_other(rng, split, case.true, avoid=[case.false.value]).value]
     choices, label = place_gold(rng, answer, others)
     return {"passage": text, "question": question, "choices": choices, "label": label}
 
 
 def _week(rng: random.Random, split: Split) -> tuple[list[str], list[Fact]]:
     """Two days, and a trip on each: both of one person, or of two people who could swap them."""
-    trips = list(draw_rivals(rng, split))
-    while trips[0].relation.name != "went":
+    while True:
         trips = list(draw_rivals(rng, split))
-    if rng.random() < 0.5:
-        trips = [trips[0], Fact(trips[0].name, trips[1].relation, trips[1].value)]
-    return rng.sample(DAYS, 2), trips
+        if rng.random() < 0.5:
+            trips = [trips[0], trips[0].with_value(trips[1].value)]
+        if trips[0].relation.name == "went" and may_tell(trips, split):
+            return rng.sample(DAYS, 2), trips
 
 
 def _diary(rng: random.Random, days: list[str], trips: list[Fact]) -> str:

@@ -5,7 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from openflan.world.facts import RELATIONS, Fact, Relation, Split, draw_fact, draw_scene, split_values, values_for
+from openflan.world.facts import (
+    RELATIONS,
+    Fact,
+    Relation,
+    Split,
+    draw_other,
+    draw_scene,
+    may_tell,
+    split_values,
+    values_for,
+)
 from openflan.world.lexicon import ACTIONS, CAUSES, NAMES, WOMEN, pronoun
 
 Row = dict[str, object]
@@ -51,16 +61,24 @@ def passage(rng: random.Random, facts: list[Fact]) -> str:
     return " ".join(said)
 
 
-def draw_rivals(rng: random.Random, split: Split) -> tuple[Fact, Fact]:
-    """The same relation of two people with two values, either of which the split allows to either person."""
+def draw_rivals(rng: random.Random, split: Split, apart: bool = False) -> tuple[Fact, Fact]:
+    """The same relation of two people with two values, either of which the split allows to either person.
+
+    `apart`: each of the four facts that this makes may be told alone.
+    """
     relation = rng.choice(RELATIONS)
     while True:
         one, two = rng.sample(NAMES, 2)
-        allowed = values_for(two, relation, split)
-        both = [v for v in values_for(one, relation, split) if v in allowed]
+        if apart:
+            allowed = [split_values(relation.values, split, name, relation.name) for name in (one, two)]
+        else:
+            allowed = [list(values_for(name, relation, split)) for name in (one, two)]
+        both = [value for value in allowed[0] if value in allowed[1]]
         if len(both) >= 2:
             first, second = rng.sample(both, 2)
-            return Fact(one, relation, first), Fact(two, relation, second)
+            facts = Fact(one, relation, first), Fact(two, relation, second)
+            if may_tell(facts, split):
+                return facts
 
 
 def draw_case(rng: random.Random, split: Split) -> Case:
@@ -68,23 +86,21 @@ def draw_case(rng: random.Random, split: Split) -> Case:
     if rng.random() < 0.5:
         facts = draw_scene(rng, split, num_people=1, num_facts=rng.randint(2, 3))
         true = rng.choice(facts)
-        false = draw_fact(rng, split, true.name, true.relation, avoid=[true.value])
-        return Case(facts, true, false)
-    true, rival = draw_rivals(rng, split)
-    facts = [true, rival]
-    if rng.random() < 0.5:
-        relation = other_relation(rng, true.relation)
-        facts += [draw_fact(rng, split, fact.name, relation) for fact in (true, rival)]
-    rng.shuffle(facts)
-    return Case(facts, true, Fact(true.name, true.relation, rival.value))
+        return Case(facts, true, draw_other(rng, split, true))
+    while True:
+        true, rival = draw_rivals(rng, split)
+        facts = [true, rival]
+        if rng.random() < 0.5:
+            relation = other_relation(rng, true.relation)
+            facts += [Fact(fact.name, relation, rng.choice(values_for(fact.name, relation, split))) for fact in facts]
+        if may_tell(facts, split):
+            rng.shuffle(facts)
+            return Case(facts, true, true.with_value(rival.value))
 
 
 def draw_group(rng: random.Random, split: Split, num_people: int) -> list[Fact]:
     """One relation of several people who all have different values: each value tells who it is."""
-    while True:
-        facts = draw_scene(rng, split, num_people, num_people)
-        if len({fact.value for fact in facts}) == num_people:
-            return facts
+    return draw_scene(rng, split, num_people, num_people)
 
 
 def other_relation(rng: random.Random, relation: Relation) -> Relation:
