@@ -62,7 +62,10 @@ def test_passes_and_updates_count(prepared, asked):
     assert thrice.padding_alone == once.padding_alone
 
     assert measured(prepared, num_epochs=3, max_updates=2).num_updates == 2
-    assert (once.most_change, measured(prepared, optimizer="adafactor", max_updates=2).most_change) == (None, 2 * 1.5e-3)
+    assert (once.most_change, measured(prepared, optimizer="adafactor", max_updates=2).most_change) == (
+        None,
+        2 * 1.5e-3,
+    )
     assert asked["num_tokens"] == round(2 / per_pass * num_packs * 128)
 
 

@@ -177,9 +177,15 @@ def test_paragraphs_of_a_corpus_are_mixed_into_the_last_stage(tmp_path):
     assert 80 < sum(each in text.paragraphs for each in last) < 120
 
 
+@pytest.mark.parametrize("given", [{"corpus": "text.txt"}, {"corpus_share": 0.1}])
+def test_a_corpus_without_a_share_and_a_share_without_a_corpus_are_refused(given):
+    with pytest.raises(ValidationError, match="corpus and corpus_share go together"):
+        recipe(**given)
+
+
 def test_a_corpus_that_cannot_be_read_is_an_error(tmp_path):
     with pytest.raises(DataError, match=r"no.txt: found .*No such file"):
-        pretrain(recipe(corpus=tmp_path / "no.txt"), tmp_path / "out")
+        pretrain(recipe(corpus=tmp_path / "no.txt", corpus_share=0.5), tmp_path / "out")
     (tmp_path / "latin.txt").write_bytes(b"Z\xfcrich")
     with pytest.raises(DataError, match=r"latin.txt: found .*utf-8.*expected a UTF-8 text file"):
-        pretrain(recipe(corpus=tmp_path / "latin.txt"), tmp_path / "out")
+        pretrain(recipe(corpus=tmp_path / "latin.txt", corpus_share=0.5), tmp_path / "out")

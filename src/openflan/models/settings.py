@@ -67,7 +67,7 @@ class ModelShape(Strict):
     """A Llama-shaped model with tied embeddings."""
 
     vocab_size: int = 2048
-    """Ids of the tokenizer that is trained with it."""
+    """The most ids of the tokenizer that is trained with it; the model has as many rows as that gets."""
     hidden_size: int = 128
     """Width of the residual stream."""
     num_layers: int = 4

@@ -22,8 +22,8 @@ def summed_loss(
 
     Summed, not averaged: the caller divides by the supervised ids of the whole update, so that neither microbatches nor
     packing change the gradient. The head sees only positions that predict something, and of many supervised ids only a
-    chunk's logits exist at a time: the backward pass computes them again. Chunks are of one size, because the largest
-    decides the peak; a small rest beside it would only leave holes in the heap.
+    chunk's logits exist at a time: the backward pass computes them again. Chunks are of one size: the largest decides
+    the peak.
     """
 
     labels, ids = batch.labels, None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from openflan import files
 from openflan.errors import DataError
@@ -32,6 +32,7 @@ from openflan.world.words import WORDS
 
 UPDATES_PER_BLOCK = 32
 FILL = 0.99
+NUM_PROBES = 75  # of each skill
 PROBES = "probes.jsonl"
 MAKING = "making.json"
 
@@ -80,6 +81,12 @@ class PretrainRecipe(Strict):
     train: TrainSettings
     """How it is trained."""
 
+    @model_validator(mode="after")
+    def _corpus_with_share(self) -> PretrainRecipe:
+        if (self.corpus is not None) != (self.corpus_share > 0):
+            raise ValueError("corpus and corpus_share go together: a file, and the part of the documents that it gives")
+        return self
+
     @property
     def num_updates(self) -> int:
         """Of all stages."""
@@ -98,7 +105,7 @@ def pretrain(recipe: PretrainRecipe, out: Path, on_update: Callable[[UpdateLog],
     shape = recipe.shape.model_copy(update={"vocab_size": len(tokenizer)})
     weights = make_model(shape, recipe.seed, tokenizer.eos_token_id, tokenizer.pad_token_id)
     model = wrap(weights, tokenizer, out)
-    probes = draw_probes(recipe.seed, 75)
+    probes = draw_probes(recipe.seed, NUM_PROBES)
     blocks = functools.lru_cache(maxsize=1)(functools.partial(text.block, model))
 
     def packs_of(update: int) -> Sequence[Pack]:

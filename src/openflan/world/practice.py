@@ -1,4 +1,5 @@
-"""Practice in telling who has what, for pretraining: lists and scenes with many short questions about them.
+"""Practice for pretraining: lists and scenes with many short questions about who has what, and opinions with what kind
+of words they are.
 
 Nothing here is a task's template, and no scene is a test scene. Answers are put between two marks (`marked`), so that
 training can weigh them.
